@@ -1,0 +1,1 @@
+//! vhost-seat: a virtual machine's screen and input devices, served from outside the VMM.

@@ -1,0 +1,1 @@
+//! The other side for the tests: see the package description.
