@@ -1,1 +1,5 @@
 //! vhost-seat: a virtual machine's screen and input devices, served from outside the VMM.
+
+#![deny(unsafe_code)]
+
+pub mod signals;
