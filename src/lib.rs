@@ -2,4 +2,5 @@
 
 #![deny(unsafe_code)]
 
+pub mod logger;
 pub mod signals;
