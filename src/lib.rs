@@ -2,6 +2,9 @@
 
 #![deny(unsafe_code)]
 
+pub mod backend;
+pub mod cli;
+pub mod gpu;
 pub mod logger;
 pub mod signals;
 pub mod socket;
