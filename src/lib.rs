@@ -1,6 +1,6 @@
 //! vhost-seat: a virtual machine's screen and input devices, served from outside the VMM.
 //!
-//! Who may use whom: the programs use the command line, which uses the back end, which is generic over a device; devices use
+//! Who may use whom: the programs use [`cli`], which uses [`backend`], which is generic over a device; devices use
 //! [`vhost_proto`]'s memory, rings and chains, and [`reactor`]. Devices never use each other, the reactor nothing of
 //! ours.
 //!
@@ -10,5 +10,11 @@
 
 #![deny(unsafe_code)]
 
+pub mod backend;
+pub mod cli;
+pub mod gpu;
+pub mod logger;
 pub mod reactor;
+pub mod signals;
+pub mod socket;
 pub mod vhost_proto;

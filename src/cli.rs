@@ -1,0 +1,185 @@
+//! The programs' surface: the "Backend program conventions" of QEMU's vhost-user document, and the way out.
+//!
+//! Both programs run through [`run`] and differ in one [`Program`] each. The order is:
+//!
+//! 1. the signals are blocked, so that none is lost;
+//! 2. `--print-capabilities`, wherever it stands on the command line and whatever stands beside it, prints and ends;
+//! 3. the options are read, once, from left to right; the first bad one ends the program;
+//! 4. an inherited socket is taken over, then the device is opened, and only then is a socket file made: whoever waits for
+//!    it may rely on a device behind it;
+//! 5. the loop runs until SIGTERM or SIGINT, or until the one connected front end hangs up.
+//!
+//! The program never daemonizes. File descriptors 0, 1 and 2 always exist: Rust's runtime opens /dev/null for those that
+//! are closed at the start, and manages without its standard streams being readable or writable.
+//!
+//! Exit status: 0 in good order; 2 for options that make no sense; 1 for all else. Whatever is not 0 comes with one line
+//! on standard error that begins with the program's name.
+
+mod gpu;
+mod options;
+mod size;
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::sys::signalfd::SignalFd;
+use thiserror::Error;
+
+use crate::socket::{self, Endpoint, SocketError};
+use crate::{backend, logger, signals};
+use options::{Request, SocketFrom, UsageError};
+
+/// The program `vhost-user-gpu`.
+#[must_use]
+pub fn gpu_main() -> ExitCode {
+    run::<gpu::GpuProgram>(std::env::args_os().skip(1).collect())
+}
+
+/// What one program has of its own.
+trait Program: Default {
+    /// Its name, as it stands before each message.
+    const NAME: &'static str;
+    /// The device type, one of vhost-user.json's `VHostUserBackendType`.
+    const DEVICE_TYPE: &'static str;
+    /// The first line of `--help`, after the name.
+    const PURPOSE: &'static str;
+    /// What `--help` says of its own options.
+    const HELP: &'static str;
+
+    /// What this host lets it do, in the words of vhost-user.json; each is the name of an option that works here and now.
+    fn features() -> Vec<&'static str>;
+
+    /// Takes option `--NAME`, and its value out of `parser` if it has one.
+    ///
+    /// # Errors
+    /// The program has no such option, the value is bad, or what it asks for is not to be had.
+    fn take(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), UsageError>;
+
+    /// Opens the device, then the socket and the signals through `start`, and serves.
+    ///
+    /// # Errors
+    /// The host failed, or the only front end broke the protocol.
+    fn serve(self, start: Start) -> Result<(), Failure>;
+}
+
+/// Why the program ends with a status that is not 0.
+#[derive(Debug, Error)]
+enum Failure {
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Backend(#[from] backend::Error),
+    #[error("cannot take signals: {0}")]
+    Signals(Errno),
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+}
+
+impl Failure {
+    fn status(&self) -> u8 {
+        match self {
+            Self::Usage(UsageError::Unsupported { .. }) => 1,
+            Self::Usage(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// What is left to open once the device is there.
+struct Start {
+    socket: Socket,
+    signals: signals::Blocked,
+}
+
+/// The socket before the device is there.
+enum Socket {
+    Inherited(Endpoint),
+    Path(std::path::PathBuf),
+}
+
+impl Start {
+    /// The socket, listening or connected, and the descriptor of the signals.
+    fn open(self) -> Result<(Endpoint, SignalFd), Failure> {
+        let signals = self.signals.into_fd().map_err(Failure::Signals)?;
+        let endpoint = match self.socket {
+            Socket::Inherited(endpoint) => endpoint,
+            Socket::Path(path) => Endpoint::Listening(socket::listen(&path)?),
+        };
+        Ok((endpoint, signals))
+    }
+}
+
+fn run<P: Program>(arguments: Vec<OsString>) -> ExitCode {
+    match try_run::<P>(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            logger::say(P::NAME, format_args!("{failure}"));
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn try_run<P: Program>(arguments: Vec<OsString>) -> Result<(), Failure> {
+    let signals = signals::block().map_err(Failure::Signals)?;
+    if arguments.iter().any(|argument| argument == "--print-capabilities") {
+        return print(&capabilities::<P>());
+    }
+    match options::parse::<P>(arguments)? {
+        Request::Help => print(&help::<P>()),
+        Request::Version => print(&format!("{} {}", P::NAME, env!("CARGO_PKG_VERSION"))),
+        Request::Serve { program, socket, log_level } => {
+            // There is one logger only if somebody else runs this as a library; theirs is as good.
+            let _ = logger::init(P::NAME, log_level);
+            let socket = match socket {
+                SocketFrom::Fd(number) => Socket::Inherited(socket::inherited(number)?),
+                SocketFrom::Path(path) => Socket::Path(path),
+            };
+            program.serve(Start { socket, signals })
+        }
+    }
+}
+
+/// vhost-user.json's `VHostUserBackendCapabilities`.
+fn capabilities<P: Program>() -> String {
+    format!("{:#}", serde_json::json!({ "type": P::DEVICE_TYPE, "features": P::features() }))
+}
+
+fn help<P: Program>() -> String {
+    let (name, purpose, own, common) = (P::NAME, P::PURPOSE, P::HELP, options::HELP);
+    format!("{name}: {purpose}\n\nUsage: {name} (--socket-path=PATH | --fd=FDNUM) [OPTION]...\n\n{common}\n{own}")
+}
+
+/// Writes `text` and a newline to standard output. A reader that has gone away has seen enough.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    match writeln!(output, "{}", text.trim_end()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_capabilities_are_the_object_that_vhost_user_json_describes() {
+        let text = capabilities::<gpu::GpuProgram>();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["type"], "gpu");
+        assert!(value["features"].as_array().unwrap().iter().all(serde_json::Value::is_string));
+        assert_eq!(value.as_object().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_help_names_every_common_option() {
+        let text = help::<gpu::GpuProgram>();
+        for option in ["--socket-path=", "--fd=", "--print-capabilities", "--log-level=", "--help", "--version"] {
+            assert!(text.contains(option), "{option}");
+        }
+    }
+}

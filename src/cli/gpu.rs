@@ -1,0 +1,60 @@
+//! What the command line of `vhost-user-gpu` has of its own.
+
+use lexopt::Parser;
+
+use super::options::{self, UsageError};
+use super::{Failure, Program, Start, size};
+use crate::backend;
+use crate::gpu::{Gpu, Options};
+
+/// Host memory that a guest can make us hold, if nothing else is asked for: 256 MiB.
+const MAX_HOSTMEM: u64 = 256 << 20;
+
+/// Why the options of 3D are refused, until it comes.
+const NO_3D: &str = "3D rendering is not supported yet; leave this option out";
+
+/// The program `vhost-user-gpu` and its options.
+#[derive(Debug, Default)]
+pub struct GpuProgram {
+    max_hostmem: Option<u64>,
+}
+
+impl Program for GpuProgram {
+    const NAME: &'static str = "vhost-user-gpu";
+    const DEVICE_TYPE: &'static str = "gpu";
+    const PURPOSE: &'static str = "a virtual machine's screen, served over vhost-user";
+    const HELP: &'static str = "\
+  --max-hostmem=SIZE      host memory that a guest can make this program hold, in
+                          bytes or with K, M or G (default 256M)
+  --virgl                 3D rendering: not supported yet, refused
+  --render-node=PATH      the GPU to render on: not supported yet, refused
+";
+
+    /// None yet. `render-node` shall stand here only on a host that has a render node (libvirt picks one by itself as soon
+    /// as it reads that word, and does not start the VM where there is none); `virgl` once it works.
+    fn features() -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    fn take(&mut self, name: &str, parser: &mut Parser) -> Result<(), UsageError> {
+        match name {
+            "max-hostmem" => {
+                let value = parser.value()?;
+                let bytes = size::parse(&value).filter(|bytes| *bytes > 0).ok_or_else(|| {
+                    UsageError::value(name, value, "not a size; give bytes above 0, or a number with K, M or G")
+                })?;
+                options::set(&mut self.max_hostmem, name, bytes)
+            }
+            "virgl" => Err(UsageError::Unsupported { option: "virgl", reason: NO_3D }),
+            "render-node" => Err(UsageError::Unsupported { option: "render-node", reason: NO_3D }),
+            _ => Err(UsageError::Unknown(name.to_owned())),
+        }
+    }
+
+    fn serve(self, start: Start) -> Result<(), Failure> {
+        let gpu = Gpu::new(Options { max_hostmem: self.max_hostmem.unwrap_or(MAX_HOSTMEM) });
+        let (endpoint, signals) = start.open()?;
+        backend::serve(gpu, endpoint, signals)?;
+        Ok(())
+    }
+}
