@@ -1,0 +1,4 @@
+//! The gpu device.
+
+pub mod command;
+pub mod rect;
