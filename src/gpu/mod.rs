@@ -1,5 +1,6 @@
 //! The gpu device.
 
 pub mod command;
+pub mod pixel;
 pub mod rect;
 pub mod tiles;
