@@ -1,6 +1,7 @@
 //! The gpu device.
 
 pub mod command;
+pub mod cursor;
 pub mod pixel;
 pub mod rect;
 pub mod tiles;
