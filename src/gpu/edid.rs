@@ -12,7 +12,7 @@ pub const MAX_SIDE: u32 = 4095;
 
 const REFRESH: u64 = 60;
 
-/// A detailed timing's clock is a u16 of 10 kHz. A size that needs more at 60 Hz gets this, and fewer pictures a second.
+/// A detailed timing's clock is a u16 of 10 kHz. A size that needs more gets this, and fewer pictures a second.
 const MAX_CLOCK: u64 = 65535;
 
 /// Pixels in an inch: what Linux and Windows take for a screen that needs no scaling.

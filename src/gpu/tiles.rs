@@ -3,8 +3,8 @@
 //! A [`TileMap`] has a bit for every tile of [`TILE_W`] × [`TILE_H`] pixels. A [`Sweep`] walks over it once, from top
 //! to bottom, and hands out rectangles of pixels that have no pixel in common and together are exactly the marked tiles
 //! within the sweep's bounds. Runs of marked tiles become one rectangle; tile rows in which the same tiles are marked
-//! are merged, so a wholly marked map gives one. [`TileMap::next_rect`] only looks, [`TileMap::take_band`] also unmarks and
-//! cuts into bands.
+//! are merged, so a wholly marked map gives one. [`TileMap::next_rect`] only looks, [`TileMap::take_band`] also unmarks
+//! and cuts into bands.
 //!
 //! A sweep is a small `Copy` value that the caller keeps for as long as it likes, because a slow reader may make it
 //! wait between any two bands. What is marked in the meantime and lies behind the sweep stays for the next one; what
