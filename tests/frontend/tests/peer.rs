@@ -260,7 +260,8 @@ fn the_config_is_read_and_messages_may_come_in_pieces() {
     assert!(front.has(protocol::CONFIGURE_MEM_SLOTS) && front.has(protocol::REPLY_ACK));
     assert_eq!(front.get_config(0, 16).unwrap().len(), 16);
     let message = wire::message(request::GET_CONFIG, wire::VERSION, &wire::config(0, 0, &[0; 16]));
-    front.send_cut(&message, &[12, 20], &[]).unwrap();
+    // Not within the payload: the peer asserts that it reads that at once.
+    front.send_cut(&message, &[12], &[]).unwrap();
     assert_eq!(front.reply(request::GET_CONFIG).unwrap().payload.len(), 28);
     let both = [message.clone(), wire::message(request::GET_FEATURES, wire::VERSION, &[])].concat();
     front.send_bytes(&both, &[]).unwrap();
