@@ -3,7 +3,6 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use seat_frontend::Deadline;
@@ -12,7 +11,7 @@ use seat_frontend::display::{DisplayConfig, DrainThread};
 use seat_frontend::gpu::{Backing, GpuDriver, GpuOptions, Rect, format};
 use seat_frontend::machine::LINUX_FEATURES;
 use seat_frontend::memory::GuestMemory;
-use seat_frontend::program::Program;
+use seat_frontend::program::{Program, peer};
 
 struct Counting;
 
@@ -38,13 +37,8 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_steady_stream_of_frames_and_cursor_moves_allocates_nothing() {
-    let path = std::env::var_os("VHOST_SEAT_PEER").unwrap_or_else(|| "/usr/lib/qemu/vhost-user-gpu".into());
-    let path = PathBuf::from(path);
-    if !path.exists() {
-        eprintln!("SKIPPED: no {}; install QEMU's vhost-user-gpu or set VHOST_SEAT_PEER", path.display());
-        return;
-    }
-    let program = Program::listening(path, &[], Deadline::secs(10)).unwrap();
+    let Some(peer) = peer() else { return };
+    let program = Program::listening(peer, &[], Deadline::secs(10)).unwrap();
     let mut front = program.connect().unwrap();
     front.realize(Qemu::V10_0, DeviceKind::Gpu, 2).unwrap();
     let memory = GuestMemory::flat(32 << 20).unwrap();

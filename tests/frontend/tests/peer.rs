@@ -1,30 +1,17 @@
 //! This package held against QEMU's own back end: what both sides of these tests agree on is not our reading alone.
 //!
-//! Runs where `/usr/lib/qemu/vhost-user-gpu` is installed, or what the environment's VHOST_SEAT_PEER names.
-
-use std::path::PathBuf;
+//! Runs where `program::peer` finds one, and says so where it does not.
 
 use seat_frontend::control::{DeviceKind, Qemu, protocol, request, wire};
 use seat_frontend::display::{DisplayConfig, DisplayThread, DrainThread, Event, message, wire::sample_edid};
 use seat_frontend::gpu::{Backing, Command, Fence, GpuDriver, GpuOptions, Head, MemEntry, Rect, format, resp};
 use seat_frontend::machine::{GpuMachine, MachineOptions};
 use seat_frontend::memory::GuestMemory;
-use seat_frontend::program::Program;
+use seat_frontend::program::{Program, peer};
 use seat_frontend::ring::{Layout, RingOptions};
 use seat_frontend::{Deadline, Error};
 
 const SIZE: (u32, u32) = (64, 48);
-
-/// The peer's binary; says loudly on stderr that nothing was tested where there is none.
-fn peer() -> Option<PathBuf> {
-    let path = std::env::var_os("VHOST_SEAT_PEER").unwrap_or_else(|| "/usr/lib/qemu/vhost-user-gpu".into());
-    let path = PathBuf::from(path);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: no {}; install QEMU's vhost-user-gpu or set VHOST_SEAT_PEER", path.display());
-    None
-}
 
 fn boot(options: MachineOptions) -> Option<(Program, GpuMachine)> {
     let program = Program::listening(peer()?, &[], Deadline::secs(10)).unwrap();
