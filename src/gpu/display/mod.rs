@@ -16,8 +16,9 @@ use thiserror::Error;
 use vhost::vhost_user::gpu_message::GpuBackendReq;
 
 use self::wire::{CURSOR_LEN, HEADER_LEN, Head, MAX_REPLY, ReplyError, ReplyHeader};
+use super::pixel::PIXEL;
 use super::rect::Rect;
-use super::resource::{Image, PIXEL};
+use super::resource::Image;
 use crate::reactor::{Interest, Watch};
 use crate::vhost_proto::device::{Registrar, Source};
 
@@ -140,10 +141,8 @@ impl Display {
             match outgoing.send(self.socket.get()) {
                 Ok(count) => {
                     self.bytes_sent += count as u64;
-                    if outgoing.sent >= outgoing.len
-                        && let Some(Outgoing { tail: Tail::Cursor(buffer), .. }) = self.outgoing.take()
-                    {
-                        self.spare = Some(buffer);
+                    if outgoing.sent >= outgoing.len {
+                        self.finish();
                     }
                 }
                 Err(Errno::EAGAIN) => {
@@ -156,6 +155,12 @@ impl Display {
             }
         }
         Ok(true)
+    }
+
+    fn finish(&mut self) {
+        if let Some(Outgoing { tail: Tail::Cursor(buffer), .. }) = self.outgoing.take() {
+            self.spare = Some(buffer);
+        }
     }
 
     /// Nothing is left to send: wait for replies alone. With `more`, come back as soon as there is room.
