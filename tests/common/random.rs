@@ -9,7 +9,9 @@ impl Random {
     pub fn new(seed: u64) -> Random {
         // Neighbouring seeds shall not give similar sequences, and 0 is the one state that stays what it is.
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        (0..8).for_each(|_| drop(random.next()));
+        for _ in 0..8 {
+            random.next();
+        }
         random
     }
 

@@ -141,7 +141,7 @@ fn a_descriptor_beside_a_kick_that_says_it_has_none_is_closed() {
     let mut front = connect(&program);
     let (ours, theirs) = stream_pair().unwrap();
 
-    front.send(request::SET_VRING_CALL, 0, &seat_frontend::ring::no_fd(0).to_ne_bytes(), &[theirs.as_fd()]).unwrap();
+    front.send(request::SET_VRING_CALL, 0, &wire::NO_FD.to_ne_bytes(), &[theirs.as_fd()]).unwrap();
     front.barrier().unwrap();
     drop(theirs);
 

@@ -3,14 +3,13 @@
 
 use std::os::fd::AsFd;
 
-use seat_frontend::Deadline;
 use seat_frontend::control::{AckPolicy, feature, protocol, request};
 use seat_frontend::gpu::{Command, GpuDriver, GpuOptions, cmd, resp};
 use seat_frontend::machine::{GpuMachine, MachineOptions};
 use seat_frontend::program::Program;
 use seat_frontend::ring::{Desc, INDIRECT, Layout, NEXT, RingOptions, Segment, WRITE};
 
-use crate::common::{Seat, assert_answers, assert_kicks_seen, boot, boot_with, options, program, realize_on, soon};
+use crate::common::{Seat, assert_answers, await_kicks_seen, boot, boot_with, options, program, realize_on, soon};
 
 /// A command that changes nothing.
 const NOTHING: Command<'static> = Command::ResourceUnref { resource_id: u32::MAX };
@@ -43,8 +42,8 @@ fn kick_off(vm: &mut GpuMachine) {
     }
 }
 
-fn enable(vm: &mut GpuMachine, on: bool) {
-    (0..2).for_each(|index| vm.front.set_vring_enable(index, on).unwrap());
+fn enable_both(vm: &mut GpuMachine) {
+    (0..2).for_each(|index| vm.front.set_vring_enable(index, true).unwrap());
 }
 
 /// Options with another size of the control queue.
@@ -66,7 +65,7 @@ fn buffers_that_are_there_before_the_ring_starts_are_found_without_a_kick() {
     vm.driver.control_ring().publish();
 
     kick_off(&mut vm);
-    enable(&mut vm, true);
+    enable_both(&mut vm);
 
     assert_eq!(vm.driver.next_done().unwrap().response.kind, resp::ERR_INVALID_RESOURCE_ID);
 }
@@ -76,15 +75,16 @@ fn a_ring_that_was_not_enabled_is_left_untouched_until_it_is() {
     let program = program(&[]);
     let mut vm = ready_to_start(&program, options());
     kick_off(&mut vm);
+    vm.front.set_vring_enable(1, true).unwrap();
 
     vm.driver.queue(&NOTHING).unwrap();
     vm.driver.control_ring().publish();
     vm.driver.control_ring().kick_now();
-    assert_kicks_seen(&mut vm.front);
+    await_kicks_seen(&mut vm);
 
     assert_eq!(vm.driver.control_ring().used_idx(), 0);
     assert_eq!(vm.driver.control_ring().interrupts(), 0);
-    enable(&mut vm, true);
+    vm.front.set_vring_enable(0, true).unwrap();
     vm.driver.next_done().unwrap();
 }
 
@@ -92,16 +92,16 @@ fn a_ring_that_was_not_enabled_is_left_untouched_until_it_is() {
 fn a_ring_that_is_disabled_while_it_runs_is_left_untouched_until_it_is_enabled_again() {
     let mut seat = boot();
     assert_answers(&mut seat.vm);
-    enable(&mut seat.vm, false);
+    seat.vm.front.set_vring_enable(0, false).unwrap();
     let used = seat.vm.driver.control_ring().used_idx();
 
     seat.vm.driver.queue(&NOTHING).unwrap();
     seat.vm.driver.control_ring().publish();
     seat.vm.driver.control_ring().kick_now();
-    assert_kicks_seen(&mut seat.vm.front);
+    await_kicks_seen(&mut seat.vm);
 
     assert_eq!(seat.vm.driver.control_ring().used_idx(), used);
-    enable(&mut seat.vm, true);
+    seat.vm.front.set_vring_enable(0, true).unwrap();
     seat.vm.driver.next_done().unwrap();
 }
 
@@ -136,7 +136,7 @@ fn a_stopped_ring_is_left_untouched() {
     seat.vm.driver.queue(&NOTHING).unwrap();
     seat.vm.driver.control_ring().publish();
     seat.vm.driver.control_ring().kick_now();
-    assert_kicks_seen(&mut seat.vm.front);
+    await_kicks_seen(&mut seat.vm);
 
     assert_eq!(seat.vm.driver.control_ring().used_idx(), used);
     assert_eq!(seat.vm.front.get_vring_base(0).unwrap(), base, "asked again, the same");
@@ -238,7 +238,7 @@ fn a_ring_without_a_kick_descriptor_is_polled() {
     let program = program(&[]);
     let mut vm = ready_to_start(&program, options());
     vm.front.set_vring_kick(0, None).unwrap();
-    enable(&mut vm, true);
+    enable_both(&mut vm);
 
     for _ in 0..3 {
         vm.driver.queue(&NOTHING).unwrap();
@@ -265,6 +265,8 @@ fn a_ring_that_runs_may_get_another_kick_or_lose_it() {
 fn a_ring_without_a_call_descriptor_is_worked_off_in_silence() {
     let mut seat = boot();
     seat.vm.front.set_vring_call(0, None).unwrap();
+    seat.vm.front.barrier().unwrap();
+    seat.vm.driver.control_ring().interrupts();
     let deadline = soon();
 
     seat.vm.driver.queue(&NOTHING).unwrap();
@@ -274,7 +276,7 @@ fn a_ring_without_a_call_descriptor_is_worked_off_in_silence() {
         std::thread::yield_now();
     }
 
-    assert_kicks_seen(&mut seat.vm.front);
+    await_kicks_seen(&mut seat.vm);
     assert_eq!(seat.vm.driver.control_ring().interrupts(), 0);
 }
 
@@ -311,14 +313,18 @@ fn a_swapped_call_descriptor_is_no_longer_written() {
 fn with_event_idx_a_batch_brings_one_interrupt_when_the_driver_asks_for_one() {
     let mut seat = boot();
     seat.vm.driver.control_ring().interrupts();
-    (0..10).for_each(|_| drop(seat.vm.driver.queue(&NOTHING).unwrap()));
+    for _ in 0..10 {
+        seat.vm.driver.queue(&NOTHING).unwrap();
+    }
     seat.vm.driver.control_ring().enable_interrupts_after(10);
 
     seat.vm.driver.kick();
-    (0..10).for_each(|_| drop(seat.vm.driver.next_done().unwrap()));
+    for _ in 0..10 {
+        seat.vm.driver.spin_done().unwrap();
+    }
 
-    assert_kicks_seen(&mut seat.vm.front);
-    assert_eq!(seat.vm.driver.control_ring().interrupts(), 0, "the one there was woke the driver");
+    await_kicks_seen(&mut seat.vm);
+    assert_eq!(seat.vm.driver.control_ring().interrupts(), 1);
 }
 
 #[test]
@@ -329,11 +335,15 @@ fn with_event_idx_no_interrupt_comes_for_what_the_driver_does_not_wait_for() {
     ring.interrupts();
     ring.disable_interrupts();
 
-    (0..10).for_each(|_| drop(seat.vm.driver.queue(&NOTHING).unwrap()));
+    for _ in 0..10 {
+        seat.vm.driver.queue(&NOTHING).unwrap();
+    }
     seat.vm.driver.kick();
-    (0..10).for_each(|_| drop(seat.vm.driver.spin_done().unwrap()));
+    for _ in 0..10 {
+        seat.vm.driver.spin_done().unwrap();
+    }
 
-    assert_kicks_seen(&mut seat.vm.front);
+    await_kicks_seen(&mut seat.vm);
     assert_eq!(seat.vm.driver.control_ring().interrupts(), 0);
 }
 
@@ -342,7 +352,7 @@ fn with_event_idx_an_idle_device_asks_for_the_next_kick() {
     let mut seat = boot();
     for _ in 0..20 {
         assert_answers(&mut seat.vm);
-        assert_kicks_seen(&mut seat.vm.front);
+        await_kicks_seen(&mut seat.vm);
 
         let ring = seat.vm.driver.control_ring();
         assert_eq!(ring.avail_event(), ring.avail_idx());
@@ -359,7 +369,7 @@ fn without_event_idx_every_batch_brings_an_interrupt() {
         seat.vm.driver.kick();
         seat.vm.driver.spin_done().unwrap();
 
-        assert_kicks_seen(&mut seat.vm.front);
+        await_kicks_seen(&mut seat.vm);
         assert_ne!(seat.vm.driver.control_ring().interrupts(), 0);
     }
 }
@@ -376,7 +386,7 @@ fn without_event_idx_the_no_interrupt_flag_is_honoured() {
         seat.vm.driver.spin_done().unwrap();
     });
 
-    assert_kicks_seen(&mut seat.vm.front);
+    await_kicks_seen(&mut seat.vm);
     assert_eq!(seat.vm.driver.control_ring().interrupts(), 0);
 }
 
@@ -385,7 +395,7 @@ fn without_event_idx_kicks_are_wanted() {
     let mut seat = boot_with(&[], without_event_idx());
     for _ in 0..20 {
         assert_answers(&mut seat.vm);
-        assert_kicks_seen(&mut seat.vm.front);
+        await_kicks_seen(&mut seat.vm);
         assert_eq!(seat.vm.driver.control_ring().used_flags(), 0);
     }
 }
@@ -460,14 +470,14 @@ fn assert_breaks_the_ring(what: &str, lie: impl FnOnce(&mut GpuDriver)) {
 
     lie(&mut vm.driver);
     vm.driver.control_ring().kick_now();
-    assert_kicks_seen(&mut vm.front);
+    await_kicks_seen(&mut vm);
 
     assert_eq!(vm.front.ring_errors(0), 1, "{what}: the err eventfd");
     vm.driver.control_ring().kick_now();
-    assert_kicks_seen(&mut vm.front);
+    await_kicks_seen(&mut vm);
     assert_eq!(vm.front.ring_errors(0), 0, "{what}: it was told already");
     assert_eq!(program.stderr().lines().count(), 1, "{what}: {:?}", program.stderr());
-    vm.driver.move_cursor(0, 1, 1).unwrap();
+    await_kicks_seen(&mut vm);
     vm.reboot().unwrap();
     assert_answers(&mut vm);
     assert_eq!(vm.front.ring_errors(0), 0, "{what}: after the start");
@@ -564,23 +574,13 @@ fn a_lying_guest_cannot_fill_the_log() {
     for _ in 0..200 {
         vm.driver.control_ring().offer(999);
         vm.driver.control_ring().kick_now();
-        assert_kicks_seen(&mut vm.front);
+        await_kicks_seen(&mut vm);
         vm.reboot().unwrap();
     }
 
-    assert!(program.stderr().lines().count() < 100, "{} lines", program.stderr().lines().count());
+    let lines = program.stderr().lines().count();
+    assert!((1..50).contains(&lines), "{lines} lines");
     assert_answers(&mut vm);
-}
-
-#[test]
-fn a_ring_index_that_runs_ahead_of_its_buffers_is_worked_off_as_far_as_it_goes() {
-    let mut seat = boot();
-    // Both rings share descriptors with nobody; the cursor queue's entries all name the same empty chain.
-    let expected = Deadline::secs(60);
-    for _ in 0..3 {
-        seat.vm.driver.move_cursor(0, 1, 2).unwrap();
-        assert!(!expected.passed());
-    }
 }
 
 #[test]
