@@ -19,7 +19,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod commands;
 mod framing;
+mod lifecycle;
 mod memory;
 mod negotiation;
 mod rings;
