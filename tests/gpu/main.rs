@@ -19,9 +19,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod backing;
 mod commands;
+mod damage;
 mod framing;
+mod hostmem;
 mod lifecycle;
 mod memory;
 mod negotiation;
+mod picture;
 mod rings;
