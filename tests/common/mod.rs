@@ -13,6 +13,7 @@ use seat_frontend::Deadline;
 use seat_frontend::control::{FrontEnd, Qemu};
 use seat_frontend::gpu::{Command, resp};
 use seat_frontend::machine::{GpuMachine, MachineOptions};
+use seat_frontend::memory::GuestMemory;
 use seat_frontend::program::Program;
 
 /// The program under test.
@@ -45,6 +46,11 @@ pub fn patient(mut front: FrontEnd) -> FrontEnd {
 /// A plain guest under QEMU 11.1.
 pub fn options() -> MachineOptions {
     MachineOptions::new(Qemu::V11_1).unwrap()
+}
+
+/// A guest with memory enough for large pictures.
+pub fn roomy_options() -> MachineOptions {
+    MachineOptions { memory: GuestMemory::scattered(512 << 20).unwrap(), ..options() }
 }
 
 /// A machine on a program of its own.

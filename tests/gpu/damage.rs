@@ -7,7 +7,7 @@ use seat_frontend::gpu::Rect;
 use crate::common::canvas::{Canvas, Settled, await_picture, canvas_on_screen, shows};
 use crate::common::picture::Picture;
 use crate::common::random::Random;
-use crate::common::{Seat, assert_answers, boot};
+use crate::common::{Seat, assert_answers, boot, boot_with, roomy_options};
 
 /// A tile at the most.
 const TILE_BYTES: u64 = 64 * 16 * 4;
@@ -229,7 +229,7 @@ fn cursors_go_before_pictures_to_a_slow_display() {
 
 #[test]
 fn an_update_is_small_enough_for_qemu_to_take_it_cheaply() {
-    let Seat { program: _program, mut vm } = boot();
+    let Seat { program: _program, mut vm } = boot_with(&[], roomy_options());
     let mut settled = Settled::new(&mut vm);
     canvas_on_screen(&mut vm, 1, 3840, 2160);
 

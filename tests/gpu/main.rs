@@ -21,7 +21,9 @@ mod common;
 
 mod backing;
 mod commands;
+mod cursor;
 mod damage;
+mod display;
 mod framing;
 mod hostmem;
 mod lifecycle;

@@ -4,9 +4,9 @@ use seat_frontend::display::{Event, message};
 use seat_frontend::gpu::{Rect, format};
 use seat_frontend::machine::GpuMachine;
 
-use crate::common::boot;
 use crate::common::canvas::{Canvas, Settled, await_picture, canvas_on_screen, shows};
 use crate::common::picture::Picture;
+use crate::common::{boot, boot_with, roomy_options};
 
 /// A picture with colours that no two channels share.
 fn colours(width: u32, height: u32) -> Picture {
@@ -44,7 +44,7 @@ fn pictures_of_all_sorts_of_sizes_are_shown_whole() {
 
 #[test]
 fn a_picture_of_4k_is_shown() {
-    let mut seat = boot();
+    let mut seat = boot_with(&[], roomy_options());
     canvas_on_screen(&mut seat.vm, 1, 3840, 2160);
 }
 
