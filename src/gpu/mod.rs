@@ -20,6 +20,7 @@ pub mod state;
 pub mod tiles;
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use log::{debug, error, info};
 
@@ -44,7 +45,9 @@ const COMMANDS_A_TURN: usize = 64;
 const BYTES_A_TURN: u64 = 8 << 20;
 /// Most pixels in one UPDATE. QEMU allocates, reads and copies each one whole: this many stay in its cache and under
 /// its allocator's threshold for mapping memory (128 KiB).
-const PIXELS_AN_UPDATE: u32 = 31 * 1024;
+const PIXELS_AN_UPDATE: u32 = 24 * 1024;
+/// How long a transfer under way waits for a display that takes nothing.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 const CONTROL: usize = 0;
 
@@ -71,6 +74,8 @@ struct Link {
     dialog: Dialog,
     /// It broke the protocol: it is kept open, and no longer used.
     failed: bool,
+    /// Since when it takes nothing, with the number of bytes that it had taken by then.
+    blocked: Option<(Instant, u64)>,
 }
 
 /// A command that waits for the display's answer; its chain is the one popped last.
@@ -88,8 +93,8 @@ pub struct Gpu {
     held: Option<Held>,
     /// The chain popped last, by queue: reused, so that popping allocates nothing.
     chains: [Chain; 2],
-    /// Chains answered in this turn and not given back yet.
-    answered: Vec<Answered>,
+    /// Chains answered and not given back yet, by queue.
+    answered: [Vec<Answered>; 2],
 }
 
 /// A chain with its response written.
@@ -107,7 +112,7 @@ impl Gpu {
             link: None,
             held: None,
             chains: Default::default(),
-            answered: Vec::with_capacity(COMMANDS_A_TURN + 1),
+            answered: std::array::from_fn(|_| Vec::with_capacity(COMMANDS_A_TURN + 1)),
         }
     }
 
@@ -116,15 +121,37 @@ impl Gpu {
     fn work(&mut self, queue: usize, rings: &mut Rings<'_>) -> Turn {
         let memory = rings.memory;
         let Some(ring) = rings.rings.get_mut(queue) else { return Turn::Done };
-        let turn = self.execute(queue, ring, memory);
-        while self.state.pull_band() {
-            self.paint(ring.running());
+        let turn = if queue != CONTROL {
+            self.execute(queue, ring, memory)
+        } else if self.state.is_pulling() {
+            Turn::More
+        } else {
+            self.execute(queue, ring, memory)
+        };
+        if queue == CONTROL && !self.pull(ring.running()) {
+            return Turn::Later;
         }
-        for Answered { head, written } in self.answered.drain(..) {
+        self.give_back(queue, ring, memory);
+        turn
+    }
+
+    /// Goes on with the transfer under way, band by band, each painted while it is in the cache. `false` where the
+    /// display takes no more for now: the rest can wait a little.
+    fn pull(&mut self, running: bool) -> bool {
+        while self.state.pull_band() {
+            self.paint(running);
+            if self.state.is_pulling() && self.link.as_mut().is_some_and(Link::is_worth_waiting_for) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn give_back(&mut self, queue: usize, ring: &mut Ring, memory: &GuestMemory) {
+        for Answered { head, written } in self.answered[queue].drain(..) {
             ring.push(memory, head, written);
         }
         ring.notify(memory);
-        turn
     }
 
     fn execute(&mut self, queue: usize, ring: &mut Ring, memory: &GuestMemory) -> Turn {
@@ -149,7 +176,7 @@ impl Gpu {
         let bytes = bytes.get(..len).unwrap_or_default();
         let Some(header) = Header::decode(bytes) else {
             debug!("a request of {len} bytes has no header");
-            self.answered.push(Answered { head: chain.head(), written: 0 });
+            self.answered[queue].push(Answered { head: chain.head(), written: 0 });
             return;
         };
         let outcome = match Command::decode(&header, bytes) {
@@ -178,7 +205,7 @@ impl Gpu {
         let short = encode_header(Status::ErrUnspec, header);
         let response = if response.len() as u64 <= room { response } else { &short };
         let written = if response.len() as u64 <= room { chain.write_at(memory.map(), 0, response) } else { 0 };
-        self.answered.push(Answered { head: chain.head(), written: written as u32 });
+        self.answered[queue].push(Answered { head: chain.head(), written: written as u32 });
     }
 
     /// Answers with an EDID of our own making.
@@ -223,7 +250,7 @@ impl Gpu {
     /// back.
     fn hear(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Result<(), DisplayError> {
         loop {
-            let Some(Link { display, dialog, failed: false }) = &mut self.link else { return Ok(()) };
+            let Some(Link { display, dialog, failed: false, .. }) = &mut self.link else { return Ok(()) };
             let Some(reply) = display.receive()? else { return Ok(()) };
             let Some(answer) = dialog.reply(&reply)? else { continue };
             let Some(Held { header, .. }) = self.held.take() else { continue };
@@ -256,29 +283,12 @@ impl Gpu {
     /// Tells the display what it does not know yet, as far as it listens: questions first, then cursors (small, and
     /// somebody's hand is on the mouse), then pictures.
     fn paint(&mut self, running: bool) {
-        if let Err(error) = self.try_paint(running) {
-            self.lost(&error);
+        let Some(link) = self.link.as_mut().filter(|link| !link.failed) else { return };
+        match try_paint(link, &mut self.state, running) {
+            Ok(true) => link.blocked = None,
+            Ok(false) => link.note_blocked(),
+            Err(error) => self.lost(&error),
         }
-    }
-
-    fn try_paint(&mut self, running: bool) -> Result<(), DisplayError> {
-        let Some(Link { display, dialog, failed: false }) = &mut self.link else { return Ok(()) };
-        let limit = display.bytes_sent().saturating_add(BYTES_A_TURN);
-        while display.advance()? {
-            if display.bytes_sent() >= limit {
-                return display.rest(true);
-            }
-            let begun = if let Some(head) = dialog.next() {
-                display.begin(head);
-                true
-            } else {
-                running && (paint_pointer(&mut self.state, display) || paint_scanout(&mut self.state, display))
-            };
-            if !begun {
-                return display.rest(false);
-            }
-        }
-        Ok(())
     }
 
     /// The display hung up, or is not to be trusted any longer.
@@ -297,6 +307,21 @@ impl Gpu {
             }
         }
         self.state.new_display();
+    }
+}
+
+impl Link {
+    /// The display takes no more for now.
+    fn note_blocked(&mut self) {
+        let sent = self.display.bytes_sent();
+        if self.blocked.is_none_or(|(_, before)| before != sent) {
+            self.blocked = Some((Instant::now(), sent));
+        }
+    }
+
+    /// Whether the display takes nothing now, but did a moment ago.
+    fn is_worth_waiting_for(&mut self) -> bool {
+        !self.failed && self.blocked.is_some_and(|(since, _)| since.elapsed() < PATIENCE)
     }
 }
 
@@ -324,7 +349,7 @@ impl Device for Gpu {
 
     fn set_display(&mut self, socket: OwnedFd, registrar: &Registrar) -> Result<(), Refusal> {
         let display = Display::new(socket, DISPLAY_SOURCE, registrar)?;
-        self.link = Some(Link { display, dialog: Dialog::default(), failed: false });
+        self.link = Some(Link { display, dialog: Dialog::default(), failed: false, blocked: None });
         self.state.new_display();
         // A command that waited for the old display's answer asks the new one.
         if let (Some(link), Some(held)) = (&mut self.link, &self.held) {
@@ -340,6 +365,7 @@ impl Device for Gpu {
 
     fn reset(&mut self) {
         self.withdraw();
+        self.answered.iter_mut().for_each(Vec::clear);
         self.state.reset();
     }
 
@@ -349,7 +375,11 @@ impl Device for Gpu {
         }
     }
 
-    fn ring_stopping(&mut self, queue: usize, ring: &mut Ring) {
+    fn ring_stopping(&mut self, queue: usize, ring: &mut Ring, memory: &GuestMemory) {
+        if queue == CONTROL {
+            self.state.finish_pull();
+        }
+        self.give_back(queue, ring, memory);
         if queue == CONTROL && self.withdraw() {
             ring.unpop();
         }
@@ -388,6 +418,9 @@ impl Device for Gpu {
             }
         }
         self.paint(control_runs(rings));
+        if self.state.is_pulling() {
+            turn = self.work(CONTROL, rings);
+        }
         turn
     }
 }
@@ -400,6 +433,29 @@ impl Gpu {
         }
         self.held.take().is_some()
     }
+}
+
+/// Sends until nothing is left to say (`true`) or the display takes no more for now (`false`).
+fn try_paint(link: &mut Link, state: &mut State, running: bool) -> Result<bool, DisplayError> {
+    let Link { display, dialog, .. } = link;
+    let limit = display.bytes_sent().saturating_add(BYTES_A_TURN);
+    while display.advance()? {
+        if display.bytes_sent() >= limit {
+            display.rest(true)?;
+            return Ok(true);
+        }
+        let begun = if let Some(head) = dialog.next() {
+            display.begin(head);
+            true
+        } else {
+            running && (paint_pointer(state, display) || paint_scanout(state, display))
+        };
+        if !begun {
+            display.rest(false)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn control_runs(rings: &Rings<'_>) -> bool {
