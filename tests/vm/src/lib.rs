@@ -1,1 +1,1 @@
-//! A real QEMU with a real Linux guest, for tests.
+//! x
