@@ -79,7 +79,11 @@ impl Commands {
                 let (head, frames) = (args.number("head")?, args.number("frames")?);
                 let change = bench::Change::parse(args.word("all or small")?)?;
                 let kms = self.kms()?;
-                if verb == "flip-bench" { bench::flip(kms, head, frames, change) } else { bench::dirty(kms, head, frames, change) }
+                if verb == "flip-bench" {
+                    bench::flip(kms, head, frames, change)
+                } else {
+                    bench::dirty(kms, head, frames, change)
+                }
             }
             "device" => facts::device(),
             "dmesg" => facts::dmesg(args.number("lines")?),

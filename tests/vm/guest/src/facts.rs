@@ -15,7 +15,9 @@ const GPU: &str = "0x0010";
 /// "features":[0,1,…]}`.
 pub fn device() -> Result<Value, String> {
     let device = find_gpu()?;
-    let read = |path: &str| fs::read_to_string(device.join(path)).map(|s| s.trim().to_owned()).map_err(|e| format!("{path}: {e}"));
+    let read = |path: &str| {
+        fs::read_to_string(device.join(path)).map(|s| s.trim().to_owned()).map_err(|e| format!("{path}: {e}"))
+    };
     let hex = |path: &str| read(path).map(|s| s.trim_start_matches("0x").to_owned());
     let bits = read("features")?;
     let features: Vec<usize> = bits.bytes().enumerate().filter(|(_, b)| *b == b'1').map(|(i, _)| i).collect();

@@ -128,7 +128,8 @@ impl Kms {
     pub fn sync(&mut self, head: usize) -> Result<(), String> {
         let card = Rc::clone(&self.card);
         let head = self.head(head)?;
-        let set = |handle, hot| card.set_cursor(head.crtc, handle, CURSOR_SIZE, hot).map_err(|e| format!("CURSOR2: {e}"));
+        let set =
+            |handle, hot| card.set_cursor(head.crtc, handle, CURSOR_SIZE, hot).map_err(|e| format!("CURSOR2: {e}"));
         if let Some((buffer, hot)) = &head.cursor {
             return set(buffer.handle, *hot);
         }

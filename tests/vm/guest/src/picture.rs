@@ -60,7 +60,8 @@ pub fn paint(pixels: &mut [u32], stride: usize, seed: u32, rect: Rect) {
 
 /// A hash with no pattern that an eye, or a compression by tiles, could find.
 fn mix(seed: u32, x: u32, y: u32) -> u32 {
-    let mut h = seed.wrapping_mul(0x9e37_79b1) ^ x.wrapping_mul(0x85eb_ca6b) ^ y.wrapping_mul(0xc2b2_ae35).rotate_left(15);
+    let mut h =
+        seed.wrapping_mul(0x9e37_79b1) ^ x.wrapping_mul(0x85eb_ca6b) ^ y.wrapping_mul(0xc2b2_ae35).rotate_left(15);
     h = (h ^ (h >> 15)).wrapping_mul(0x2c1b_3c6d);
     h = (h ^ (h >> 12)).wrapping_mul(0x297a_2d39);
     h ^ (h >> 15)
