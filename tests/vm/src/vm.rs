@@ -93,6 +93,16 @@ impl Vm {
         }
     }
 
+    /// Waits until the device has done what the guest told it for this head: by a fenced command behind all others.
+    pub fn sync(&mut self, head: u32) -> Result<()> {
+        self.guest(&format!("sync {head}")).map(drop)
+    }
+
+    /// Changes how long to wait from now on, as for a bench that takes its time.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// Repeats a question until its answer pleases, as when a new head is to appear. Gives that answer.
     pub fn guest_until(&mut self, command: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let until = deadline(self.patience);
@@ -149,7 +159,7 @@ impl Vm {
 
     /// Takes screendumps until `fault` finds none.
     pub fn wait_picture(&mut self, head: u32, fault: impl Fn(&Image) -> Option<String>) -> Result<()> {
-        // Twice what a busy machine was seen to need for a large screen.
+        // A picture is there in tenths of a second or, as a rule, never.
         let until = deadline(self.patience.min(Duration::from_secs(20)));
         loop {
             let Some(why) = fault(&self.screendump(head)?) else { return Ok(()) };

@@ -180,7 +180,6 @@ struct AddFb2 {
 
 /// What the kernel says of a connector.
 pub struct Connector {
-    pub id: u32,
     pub connected: bool,
     pub modes: Vec<Mode>,
 }
@@ -245,7 +244,7 @@ impl Card {
         // SAFETY: GETCONNECTOR; `modes` has the length given, the other counts are 0.
         unsafe { self.ioctl::<0xa7, _>(&mut arg)? };
         modes.truncate(arg.count_modes as usize);
-        Ok(Connector { id, connected: arg.connection == 1, modes })
+        Ok(Connector { connected: arg.connection == 1, modes })
     }
 
     /// Shows framebuffer `fb_id` from `x`,`y` on; `None` turns the CRTC off.
