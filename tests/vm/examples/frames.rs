@@ -10,7 +10,8 @@ use std::time::Duration;
 use seat_vm::{Backend, Config, Error, Gpu, Lab, Result, Vm};
 
 const SIZES: [(u32, u32); 2] = [(1920, 1080), (3840, 2160)];
-const CHANGES: [&str; 2] = ["all", "small"];
+/// What is told to the guest, and what the table calls it. A flip shows another buffer; DIRTYFB stays in one.
+const VERBS: [(&str, &str); 3] = [("flip-bench", "all"), ("flip-bench", "small"), ("dirty-bench", "small")];
 /// About how long one figure is measured, and the frames that are shown to find out how many that takes.
 const RUN: Duration = Duration::from_secs(2);
 const TRIAL_FRAMES: u64 = 10;
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
 
 fn run(programs: &[PathBuf]) -> Result<()> {
     let lab = Lab::prepare()?;
-    println!("page flips in a guest           |   frames/s | CPU ms a frame: QEMU | back end");
+    println!("all pixels, or a 16x16 square       |   frames/s | CPU ms a frame: QEMU | back end");
     measure("in-process virtio-gpu-pci", lab, None)?;
     match Backend::packaged() {
         Ok(program) => measure("packaged vhost-user-gpu", lab, Some(&program))?,
@@ -45,9 +46,9 @@ fn measure(name: &str, lab: &Lab, program: Option<&PathBuf>) -> Result<()> {
     vm.set_patience(Duration::from_secs(120));
     println!("{name}");
     for (width, height) in SIZES {
-        for change in CHANGES {
+        for (verb, change) in VERBS {
             vm.guest(&format!("show 1 {width}x{height} 0={width}x{height}+0+0"))?;
-            let trial = flips(&mut vm, TRIAL_FRAMES, change)?;
+            let trial = frames_of(&mut vm, verb, TRIAL_FRAMES, change)?;
             let frames = (RUN.as_secs_f64() / trial.as_secs_f64() * TRIAL_FRAMES as f64) as u64;
             let frames = frames.clamp(TRIAL_FRAMES, 20_000);
             let used = |vm: &Vm| -> Result<(Duration, Duration)> {
@@ -55,11 +56,11 @@ fn measure(name: &str, lab: &Lab, program: Option<&PathBuf>) -> Result<()> {
                 Ok((vm.qemu().cpu_time()?, back_end))
             };
             let before = used(&vm)?;
-            let took = flips(&mut vm, frames, change)?;
+            let took = frames_of(&mut vm, verb, frames, change)?;
             let after = used(&vm)?;
             let each = |after: Duration, before: Duration| (after - before).as_secs_f64() * 1000.0 / frames as f64;
             println!(
-                "  {width:>4}x{height:<4} {change:<6} {frames:>5} frames | {:>10.0} | {:>20.2} | {:>8.2}",
+                "  {width:>4}x{height:<4} {verb:<11} {change:<5} {frames:>5} times | {:>10.0} | {:>20.2} | {:>8.2}",
                 frames as f64 / took.as_secs_f64(),
                 each(after.0, before.0),
                 each(after.1, before.1)
@@ -69,7 +70,7 @@ fn measure(name: &str, lab: &Lab, program: Option<&PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn flips(vm: &mut Vm, frames: u64, change: &str) -> Result<Duration> {
-    let answer = vm.guest(&format!("flip-bench 0 {frames} {change}"))?;
+fn frames_of(vm: &mut Vm, verb: &str, frames: u64, change: &str) -> Result<Duration> {
+    let answer = vm.guest(&format!("{verb} 0 {frames} {change}"))?;
     Ok(Duration::from_nanos(answer["ns"].as_u64().unwrap_or(0).max(1)))
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -32,9 +32,9 @@ impl Backend {
     pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Result<Self> {
         let folder = Workdir::new()?;
         let socket = folder.join("vhost");
-        let mut command = Command::new(program.as_ref());
-        command.arg(format!("--socket-path={}", socket.display())).args(arguments);
-        let process = Process::start("back end", command, &folder.join("backend.log"))?;
+        let path = format!("--socket-path={}", socket.display());
+        let arguments = std::iter::once(path.as_str()).chain(arguments.iter().copied());
+        let process = Process::start("back end", program, arguments, &folder.join("backend.log"))?;
         let backend = Backend { process, socket, _folder: folder };
         backend.wait_listening()?;
         Ok(backend)

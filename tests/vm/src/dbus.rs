@@ -18,9 +18,8 @@ impl Bus {
     pub fn start(folder: &Workdir, patience: Duration) -> Result<Self> {
         let socket: PathBuf = folder.join("bus");
         let address = format!("unix:path={}", socket.display());
-        let mut command = Command::new("dbus-daemon");
-        command.args(["--session", "--nofork", "--nopidfile", "--print-address=1"]).arg(format!("--address={address}"));
-        let daemon = Process::start("dbus-daemon", command, &folder.join("bus.log"))?;
+        let arguments = ["--session", "--nofork", "--nopidfile", "--print-address=1", &format!("--address={address}")];
+        let daemon = Process::start("dbus-daemon", "dbus-daemon", arguments, &folder.join("bus.log"))?;
         // It prints its address once it can be called.
         daemon.log().wait_for("unix:path=", deadline(patience))?;
         Ok(Bus { _daemon: daemon, address })

@@ -1,11 +1,14 @@
-//! A child with its own process group and its output in a log; the whole group is killed when this is dropped.
+//! A child with its own process group and its output in a log; the whole group is killed when this is dropped, and the
+//! child also when this process is killed itself and drops nothing.
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -25,18 +28,23 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with its input on /dev/null and both outputs in one log.
-    pub fn start(name: &'static str, mut command: Command, log: &Path) -> Result<Self> {
+    /// Starts `program` (a path, or a name to be found by `PATH`) with its input on /dev/null and both outputs in one log.
+    pub fn start<S: AsRef<OsStr>>(
+        name: &'static str,
+        program: impl AsRef<Path>,
+        arguments: impl IntoIterator<Item = S>,
+        log: &Path,
+    ) -> Result<Self> {
+        let program = find_program(program.as_ref())?;
+        // It executes the program in its own place, so the child's number is the program's.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(&program).args(arguments);
         let (ours, theirs) = UnixStream::pair().context("socketpair")?;
         let also_theirs = theirs.try_clone().context("dup")?;
         command.stdin(Stdio::null()).stdout(OwnedFd::from(theirs)).stderr(OwnedFd::from(also_theirs)).process_group(0);
-        let program = command.get_program().to_string_lossy().into_owned();
-        let child = command.spawn().map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::Missing(format!("{program}; run tests/vm/setup.sh")),
-            _ => Error::Failed(format!("{program}: {e}")),
-        })?;
-        // The command holds the other ends of the log; without them its end is seen when the program's are gone.
-        drop(command);
+        // The command holds the other ends of the log; it is gone when the spawner has spawned, and so the log's end is
+        // seen when the program's are gone.
+        let child = spawn(command).map_err(|e| Error::Failed(format!("{} by setpriv: {e}", program.display())))?;
         let log = Log::drain(name, ours, log)?;
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let (pid, told) = (Pid::from_raw(child.id() as i32), Arc::clone(&ended));
@@ -105,6 +113,39 @@ impl Drop for Process {
         let _ = killpg(self.raw_pid(), Signal::SIGKILL);
         let _ = self.child.wait();
     }
+}
+
+/// The program's file; that there is none is a thing to install, or a wrong path.
+fn find_program(program: &Path) -> Result<PathBuf> {
+    let found = if program.components().count() > 1 {
+        Some(program.to_owned()).filter(|p| p.exists())
+    } else {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|p| p.exists())
+    };
+    found.ok_or_else(|| Error::Missing(format!("the program {}; run tests/vm/setup.sh", program.display())))
+}
+
+/// Starts a child from a thread that never ends: the signal that a child gets at its parent's death comes when the thread
+/// that started it ends, and a test's thread may end before what it has started.
+fn spawn(command: Command) -> std::io::Result<Child> {
+    type Order = (Command, Sender<std::io::Result<Child>>);
+    static SPAWNER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (orders, incoming) = channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in incoming {
+                let child = command.spawn();
+                drop(command);
+                let _ = answer.send(child);
+            }
+        });
+        Mutex::new(orders)
+    });
+    let (answer, child) = channel();
+    let gone = |_| std::io::Error::other("the thread that starts programs is gone");
+    spawner.lock().unwrap_or_else(PoisonError::into_inner).send((command, answer)).map_err(|_| gone(()))?;
+    child.recv().map_err(|_| gone(()))?
 }
 
 /// The moment until which to wait.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -20,9 +20,6 @@ use crate::log::Log;
 use crate::process::{Process, deadline};
 use crate::qmp::Qmp;
 use crate::workdir::Workdir;
-
-/// Processor seconds that a QEMU may use: one that outlives a killed test does not run on for ever.
-const CPU_LIMIT: &str = "--cpu=1800";
 
 /// A running machine; QEMU is killed when this is dropped.
 pub struct Vm {
@@ -44,9 +41,8 @@ impl Vm {
         let listen = |name| UnixListener::bind(folder.join(name)).context(format_args!("socket {name}"));
         let (console, commands, qmp) = (listen("console")?, listen("commands")?, listen("qmp")?);
 
-        let mut command = Command::new("prlimit");
-        command.args([CPU_LIMIT, "--", lab.qemu]).args(config.command_line(lab, folder.path()));
-        let qemu = Process::start("QEMU", command, &folder.join("qemu.log"))?;
+        let arguments = config.command_line(lab, folder.path());
+        let qemu = Process::start("QEMU", lab.qemu, arguments, &folder.join("qemu.log"))?;
         let until = deadline(patience);
         let connection = |listener| await_connection(&qemu, listener, until);
         let console = Log::drain("guest console", connection(&console)?, &folder.join("console.log"))?;

@@ -57,9 +57,12 @@ fn a_second_head_is_plugged_resized_and_unplugged_by_its_window() {
     vm.wait_screen(0, &Image::picture(4, 800, 600)).unwrap();
     vm.wait_screen(1, &Image::picture(4, 800, 600)).unwrap();
 
+    assert_eq!(vm.guest("list").unwrap()[1]["enabled"], true);
+
     vm.set_ui_info(1, 0, 0).unwrap();
     vm.guest_until("list", |l| l[1]["connected"] == false).unwrap();
     vm.guest("off 1").unwrap();
+    assert_eq!(vm.guest("list").unwrap()[1]["enabled"], false);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! | command | does |
 //! |---|---|
-//! | `list` | probes all heads: `[{"head","name","connected","modes":["1280x800*",…],"edid":hex}]`, `*` marks the preferred mode |
+//! | `list` | probes all heads: `[{"name","connected","enabled","modes":["1280x800*",…],"edid":hex}]`, `*` marks the preferred mode |
 //! | `show SEED WxH HEAD=WxH+X+Y…` | a new buffer of the first size with picture SEED, each head shows its part of it |
 //! | `paint HEAD SEED X Y W H` | paints a rectangle of the head's buffer and flushes it (DIRTYFB with that clip) |
 //! | `cursor HEAD SEED HOTX HOTY`, `move HEAD X Y`, `hide HEAD` | the 64×64 cursor |

@@ -50,10 +50,13 @@ impl Kms {
         let describe = |(index, head): (usize, &Head)| {
             let connector = self.card.connector(head.connector).map_err(|e| format!("GETCONNECTOR {index}: {e}"))?;
             let name = format!("Virtual-{}", index + 1);
-            let edid = fs::read(format!("/sys/class/drm/card0-{name}/edid")).unwrap_or_default();
+            let sysfs = |file: &str| fs::read(format!("/sys/class/drm/card0-{name}/{file}")).unwrap_or_default();
+            let enabled = sysfs("enabled") == b"enabled\n";
+            let edid = sysfs("edid");
             let edid: String = edid.iter().map(|b| format!("{b:02x}")).collect();
             let modes: Vec<String> = connector.modes.iter().map(mode_name).collect();
-            Ok(json!({"head": index, "name": name, "connected": connector.connected, "modes": modes, "edid": edid}))
+            let connected = connector.connected;
+            Ok(json!({"name": name, "connected": connected, "enabled": enabled, "modes": modes, "edid": edid}))
         };
         self.heads.iter().enumerate().map(describe).collect()
     }
