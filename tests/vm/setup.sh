@@ -58,7 +58,7 @@ trap 'rm -rf "$tmp"' EXIT
 # Runs apt quietly; when it fails its words are shown without the addresses in them.
 quietly() {
     if ! "$@" >"$tmp/out" 2>&1; then
-        say "failed: $1 $2 (its last lines follow)"
+        say "that failed:"
         tail -n 15 "$tmp/out" | sed -E 's,[a-z+]+:/*[^ ]+,(mirror),g; s,([0-9a-zA-Z-]+\.)+[a-zA-Z]{2\,}(:[0-9]+)?,(host),g' >&2
         exit 1
     fi
@@ -80,11 +80,10 @@ uris() { apt-get indextargets --format "\$($2)" 'Created-By: Packages' "Codename
 if [ -z "$(uris $backports REPO_URI)" ]; then
     mirror=$(uris $suite REPO_URI)
     [ -n "$mirror" ] || { say "apt knows no mirror for Debian's $suite: this script is for Debian 12"; exit 1; }
-    key=$(uris $suite SIGNED_BY)
-    printf 'deb %s%s %s main\n' "${key:+[signed-by=$key] }" "$mirror" "$backports" >"$tmp/sources.list.d/backports.list"
+    printf 'deb [signed-by=%s] %s %s main\n' /usr/share/keyrings/debian-archive-keyring.gpg "$mirror" "$backports" >"$tmp/sources.list.d/backports.list"
 fi
 say "reading the package lists"
-# shellcheck disable=SC2086
+# shellcheck disable=SC2086 # the options are many words
 quietly apt-get $apt_opts update
 
 if [ -n "$need" ]; then

@@ -36,6 +36,7 @@ fn run(program: &Path, folder: &Path) -> Result<()> {
 
     let device = vm.guest("device")?;
     println!("its gpu: PCI {}, virtio features {}", device["pci"], device["features"]);
+    vm.guest(&format!("console The screen is {} with virtio features {}.", device["pci"], device["features"]))?;
     let heads = vm.guest("list")?;
     for head in heads.as_array().into_iter().flatten() {
         let edid = head["edid"].as_str().unwrap_or_default().len() / 2;

@@ -76,6 +76,7 @@ impl Backend {
         let path = self.socket.to_string_lossy();
         while !listens(&path) {
             if !self.process.is_running() || Instant::now() >= until {
+                self.process.settle();
                 let why = if self.process.is_running() { "does not listen" } else { "has ended" };
                 return Err(Error::Failed(format!("the back end {why}\n{}", self.log().tail(40))));
             }

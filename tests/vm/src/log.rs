@@ -95,6 +95,12 @@ impl Log {
         Ok(())
     }
 
+    /// Waits until nothing more can come.
+    pub(crate) fn wait_end(&self, deadline: Instant) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let _ = self.shared.grown.wait_timeout_while(self.lock(), left, |state| !state.closed);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -91,6 +91,17 @@ impl Process {
         self.child.wait().context(self.name)
     }
 
+    /// Called when something went wrong: gives a program that is about to end the time to do so, and its last words the
+    /// time to arrive, so that the error can tell of them.
+    pub(crate) fn settle(&self) {
+        const MOMENT: Duration = Duration::from_millis(500);
+        let ended = self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ended.1.wait_timeout_while(ended, MOMENT, |ended| !*ended);
+        if *waited.unwrap_or_else(PoisonError::into_inner).0 {
+            self.log.wait_end(deadline(MOMENT));
+        }
+    }
+
     /// Processor time used so far, in user mode and in the kernel, by all threads. The kernel counts it in 10 ms.
     pub fn cpu_time(&self) -> Result<Duration> {
         let path = format!("/proc/{}/stat", self.pid());

@@ -48,7 +48,10 @@ impl Vm {
         let console = Log::drain("guest console", connection(&console)?, &folder.join("console.log"))?;
         let commands = Lines::new("guest", connection(&commands)?);
         let qmp = Qmp::connect(connection(&qmp)?, patience);
-        let qmp = qmp.map_err(|e| e.context(format_args!("starting QEMU\n{}", qemu.log().tail(40))))?;
+        let qmp = qmp.map_err(|error| {
+            qemu.settle();
+            Error::Failed(format!("QEMU did not start: {error}\n{}", qemu.log().tail(40)))
+        })?;
         Ok(Vm { qemu, qmp, commands, console, bus, folder, number: 0, patience })
     }
 
@@ -218,6 +221,7 @@ impl Vm {
     fn with_logs(&self, error: Error) -> Error {
         match error {
             Error::Failed(text) => {
+                self.qemu.settle();
                 let alive = if self.qemu.is_running() { "QEMU runs" } else { "QEMU has ended" };
                 Error::Failed(format!("{text}\n{alive}\n{}{}", self.qemu.log().tail(30), self.console.tail(30)))
             }
@@ -234,6 +238,7 @@ fn await_connection(qemu: &Process, listener: &UnixListener, until: Instant) -> 
             return Ok(stream);
         }
         if !qemu.is_running() || Instant::now() >= until {
+            qemu.settle();
             let why = if qemu.is_running() { "does not connect" } else { "ended while it started" };
             return Err(Error::Failed(format!("QEMU {why}\n{}", qemu.log().tail(40))));
         }

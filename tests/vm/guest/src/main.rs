@@ -22,7 +22,9 @@ const COMMAND_PORT: &str = "/dev/ttyS1";
 fn main() {
     init::set_up();
     // Seen on the screen before any command is given: the text console works.
-    let _ = fs::write("/dev/tty0", "\nseat-guest: this is the text console of the test guest.\n");
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let text = format!("\nLinux {}: this is the text console of the test guest.\n", release.trim());
+    let _ = fs::write("/dev/tty0", text);
     let error = match serve() {
         Ok(()) => "the command port was closed".to_owned(),
         Err(error) => format!("{COMMAND_PORT}: {error}"),
