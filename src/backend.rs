@@ -1,49 +1,259 @@
-//! Stand-in, replaced by the real loop: takes front ends and lets each hang up.
+//! The one loop: a reactor, one front end at a time, one device.
+//!
+//! Everything that can wake this program is an entry of [`Source`], and [`Backend::dispatch`] shows what each does.
+//! Work per turn is bounded everywhere, so neither a guest nor a front end can keep the others, or SIGTERM, waiting.
 
-use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::io;
+use std::os::unix::net::UnixStream;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use log::{error, info};
 use nix::sys::signalfd::SignalFd;
 use thiserror::Error;
 
-use crate::socket::Endpoint;
+use crate::reactor::{Interest, Reactor, Readiness, Timeout, Watch};
+use crate::socket::{Endpoint, Listener};
+use crate::vhost_proto::connection::{Connection, ConnectionError, Message};
+use crate::vhost_proto::device::{Device, MAX_QUEUES, Source, Turn};
+use crate::vhost_proto::session::{self, Answer, Session, Verdict};
+use crate::vhost_proto::vring::RingError;
+use crate::vhost_proto::wire::{self, Reply};
+
+/// Control messages worked off before the others get their turn.
+const MESSAGES_A_TURN: usize = 16;
+
+/// How long to sleep between looks at a ring that has no kick eventfd.
+const POLL_MILLISECONDS: u16 = 1;
 
 /// Why the program ends with a status that is not 0.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The host failed.
+    /// The host failed: epoll, a socket.
     #[error("{0}")]
     Host(#[from] io::Error),
+    /// The only front end broke the protocol.
+    #[error("the front end broke the protocol: {0}")]
+    FrontEnd(String),
+    /// A queue could not be made.
+    #[error("{0}")]
+    Ring(#[from] RingError),
 }
 
-/// Serves until a signal comes, or until the one connected front end hangs up.
+/// Serves `device` at `endpoint` until a signal comes, or until the one connected front end hangs up.
 ///
 /// # Errors
-/// The host failed.
-pub fn serve<D>(_device: D, endpoint: Endpoint, signals: SignalFd) -> Result<(), Error> {
-    let (listener, mut stream) = match endpoint {
-        Endpoint::Listening(listener) => (Some(listener), None),
-        Endpoint::Connected(stream) => (None, Some(stream)),
-    };
-    loop {
-        let source = match (&stream, &listener) {
-            (Some(stream), _) => stream.as_fd(),
-            (None, Some(listener)) => listener.as_fd(),
-            (None, None) => return Ok(()),
-        };
-        let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(source, PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::NONE).map_err(io::Error::from)?;
-        let [signal, _] = fds;
-        if signal.any() == Some(true) {
-            return Ok(());
-        }
-        if let Some(front_end) = &mut stream {
-            if front_end.read(&mut [0; 64])? == 0 {
-                stream = None;
+/// The host failed, or the one connected front end broke the protocol.
+pub fn serve<D: Device>(device: D, endpoint: Endpoint, signals: SignalFd) -> Result<(), Error> {
+    Backend::new(device, endpoint, signals)?.run()
+}
+
+/// A front end being served.
+struct FrontEnd {
+    connection: Watch<Connection>,
+    session: Session,
+}
+
+/// How a front end's session ended.
+enum End {
+    HungUp,
+    Broken(String),
+}
+
+/// Whether the loop goes on.
+enum Flow {
+    Go,
+    Stop,
+}
+
+struct Backend<D> {
+    reactor: Reactor<Source>,
+    device: D,
+    front_end: Option<FrontEnd>,
+    listener: Option<Watch<Listener>>,
+    _signals: Watch<SignalFd>,
+    /// Rings with work left, by bit.
+    pending: u32,
+}
+
+impl<D: Device> Backend<D> {
+    fn new(device: D, endpoint: Endpoint, signals: SignalFd) -> Result<Self, Error> {
+        let reactor = Reactor::new()?;
+        let signals = reactor.registrar().watch(Source::Signal, signals, Interest::Read)?;
+        let mut backend = Self { reactor, device, front_end: None, listener: None, _signals: signals, pending: 0 };
+        match endpoint {
+            Endpoint::Connected(stream) => backend.welcome(stream)?,
+            Endpoint::Listening(listener) => {
+                let watch = backend.reactor.registrar().watch(Source::Listener, listener, Interest::Read)?;
+                backend.listener = Some(watch);
             }
-        } else if let Some(listener) = &listener {
-            stream = listener.accept()?;
+        }
+        Ok(backend)
+    }
+
+    fn run(mut self) -> Result<(), Error> {
+        loop {
+            self.reactor.wait(self.timeout())?;
+            while let Some((source, readiness)) = self.reactor.next_ready() {
+                match self.dispatch(source, readiness)? {
+                    Flow::Go => {}
+                    Flow::Stop => return Ok(()),
+                }
+            }
+            self.work_off();
+        }
+    }
+
+    fn timeout(&self) -> Timeout {
+        let polled = self.front_end.as_ref().map_or(0, |front_end| front_end.session.polled());
+        if self.pending != 0 {
+            Timeout::Now
+        } else if polled != 0 {
+            Timeout::Milliseconds(POLL_MILLISECONDS)
+        } else {
+            Timeout::Never
+        }
+    }
+
+    fn dispatch(&mut self, source: Source, readiness: Readiness) -> Result<Flow, Error> {
+        match source {
+            Source::Signal => {
+                info!("ended by a signal");
+                return Ok(Flow::Stop);
+            }
+            Source::Control => return self.control(readiness),
+            Source::Listener => self.accept()?,
+            Source::Device(number) => {
+                if let Some(front_end) = &mut self.front_end {
+                    let turn = self.device.ready(number, readiness, &mut front_end.session.rings());
+                    self.note(turn, 0);
+                }
+            }
+            Source::Kick(queue) => self.kicked(usize::from(queue)),
+        }
+        Ok(Flow::Go)
+    }
+
+    /// Gives every ring with work left one more turn.
+    fn work_off(&mut self) {
+        let polled = self.front_end.as_ref().map_or(0, |front_end| front_end.session.polled());
+        let rings = std::mem::take(&mut self.pending) | polled;
+        for queue in 0..MAX_QUEUES {
+            if rings & (1 << queue) != 0 {
+                self.kicked(queue);
+            }
+        }
+    }
+
+    fn kicked(&mut self, queue: usize) {
+        if let Some(front_end) = &mut self.front_end {
+            let turn = self.device.kicked(queue, &mut front_end.session.rings());
+            self.note(turn, queue);
+        }
+    }
+
+    fn note(&mut self, turn: Turn, queue: usize) {
+        if turn == Turn::More {
+            self.pending |= 1 << queue;
+        }
+    }
+
+    fn accept(&mut self) -> Result<(), Error> {
+        let Some(listener) = self.listener.as_ref().filter(|_| self.front_end.is_none()) else {
+            return Ok(());
+        };
+        match listener.get().accept() {
+            Ok(Some(stream)) => self.welcome(stream),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn welcome(&mut self, stream: UnixStream) -> Result<(), Error> {
+        let connection = Connection::new(stream);
+        let connection = self.reactor.registrar().watch(Source::Control, connection, Interest::Read)?;
+        self.front_end = Some(FrontEnd { connection, session: Session::new(D::QUEUES)? });
+        // The next front end waits in the listener's queue until this one is gone.
+        if let Some(listener) = &self.listener {
+            listener.set_interest(Interest::Hangup)?;
+        }
+        info!("a front end is connected");
+        Ok(())
+    }
+
+    fn control(&mut self, readiness: Readiness) -> Result<Flow, Error> {
+        match self.serve_control(readiness) {
+            Ok(()) => Ok(Flow::Go),
+            Err(end) => self.farewell(end),
+        }
+    }
+
+    fn serve_control(&mut self, readiness: Readiness) -> Result<(), End> {
+        let Some(front_end) = &mut self.front_end else { return Ok(()) };
+        if readiness.writable {
+            front_end.connection.get_mut().flush()?;
+        }
+        for _ in 0..MESSAGES_A_TURN {
+            let Some(message) = front_end.connection.get_mut().receive()? else { break };
+            front_end.answer(message, &mut self.device, self.reactor.registrar())?;
+            self.pending |= front_end.session.take_unseen();
+        }
+        let interest = if front_end.connection.get().reply_pending() { Interest::Write } else { Interest::Read };
+        front_end.connection.set_interest(interest).map_err(|error| End::Broken(error.to_string()))
+    }
+
+    /// The front end is gone: so is all that it gave. The next one is served, or the program's work is done.
+    fn farewell(&mut self, end: End) -> Result<Flow, Error> {
+        self.front_end = None;
+        self.pending = 0;
+        self.device.disconnected();
+        match (&self.listener, end) {
+            (None, End::HungUp) => Ok(Flow::Stop),
+            (None, End::Broken(reason)) => Err(Error::FrontEnd(reason)),
+            (Some(listener), end) => {
+                match end {
+                    End::HungUp => info!("the front end hung up"),
+                    End::Broken(reason) => error!("the front end broke the protocol: {reason}"),
+                }
+                listener.set_interest(Interest::Read)?;
+                Ok(Flow::Go)
+            }
+        }
+    }
+}
+
+impl FrontEnd {
+    fn answer<D: Device>(
+        &mut self,
+        message: Message,
+        device: &mut D,
+        registrar: &crate::vhost_proto::device::Registrar,
+    ) -> Result<(), End> {
+        let Message { header, request } = message;
+        let number = header.request;
+        // SET_PROTOCOL_FEATURES itself is acknowledged by what it sets.
+        let answer = self.session.handle(request, device, registrar);
+        let acknowledge = header.need_reply && self.session.acknowledges();
+        let reply = match answer {
+            Ok(Answer::Reply(reply)) => reply,
+            Ok(Answer::Ack) if acknowledge => Reply::U64(0),
+            Ok(Answer::Ack) => return Ok(()),
+            Err(refused) => {
+                session::log_refusal(number, &refused);
+                match session::verdict(number, &refused, acknowledge) {
+                    Verdict::Reply(reply) => reply,
+                    Verdict::Ignore => return Ok(()),
+                    Verdict::End => return Err(End::Broken(format!("{}: {refused}", wire::name(number)))),
+                }
+            }
+        };
+        Ok(self.connection.get_mut().reply(number, &reply)?)
+    }
+}
+
+impl From<ConnectionError> for End {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::Closed => Self::HungUp,
+            other => Self::Broken(other.to_string()),
         }
     }
 }

@@ -1,0 +1,137 @@
+//! A resource's backing: the scattered pieces of guest memory that the guest draws into.
+//!
+//! The guest's list is resolved once, when it is attached, into runs of mapped memory, each with its place in the
+//! whole. A transfer finds its first run by bisection and walks on from there, so its cost is that of its bytes,
+//! whatever the number of pieces. The mapped regions are kept alive by the backing.
+
+use std::sync::Arc;
+
+use vm_memory::{Bytes, GuestAddress, MemoryRegionAddress};
+
+use crate::vhost_proto::memory::{GuestMemory, MappedRegion};
+
+/// Most entries of one backing: QEMU's limit too.
+pub const MAX_ENTRIES: u32 = 16384;
+
+/// One entry of the guest's list (`struct virtio_gpu_mem_entry`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Guest-physical address.
+    pub addr: GuestAddress,
+    /// Bytes.
+    pub len: u32,
+}
+
+/// A piece of backing that lies in one mapped region.
+#[derive(Debug)]
+struct Run {
+    /// The first byte's place in the backing.
+    start: u64,
+    region: Arc<MappedRegion>,
+    /// The first byte's place in the region.
+    offset: u64,
+    len: u64,
+}
+
+/// The attached backing of one resource.
+#[derive(Debug)]
+pub struct Backing {
+    entries: Vec<Entry>,
+    runs: Vec<Run>,
+    len: u64,
+}
+
+impl Backing {
+    /// Resolves the guest's list, or `None` where a part of it is not in guest memory.
+    pub fn new(entries: Vec<Entry>, memory: &GuestMemory) -> Option<Self> {
+        let runs = resolve(&entries, memory)?;
+        let len = entries.iter().map(|entry| u64::from(entry.len)).sum();
+        Some(Self { entries, runs, len })
+    }
+
+    /// Resolves the list anew after the memory map changed. What is no longer there cannot be read until it is.
+    pub fn memory_changed(&mut self, memory: &GuestMemory) {
+        self.runs = resolve(&self.entries, memory).unwrap_or_default();
+    }
+
+    /// Bytes that can be read; 0 while its memory is gone.
+    pub fn len(&self) -> u64 {
+        if self.runs.is_empty() { 0 } else { self.len }
+    }
+
+    /// Bytes of host memory that a backing of so many entries takes.
+    pub fn cost(entries: u32) -> u64 {
+        u64::from(entries).saturating_mul((size_of::<Entry>() + size_of::<Run>()) as u64)
+    }
+
+    /// A reader from byte `offset` on.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { runs: &self.runs, current: 0 }
+    }
+}
+
+fn resolve(entries: &[Entry], memory: &GuestMemory) -> Option<Vec<Run>> {
+    let mut runs: Vec<Run> = Vec::with_capacity(entries.len());
+    let mut start = 0;
+    for entry in entries {
+        let mut addr = entry.addr;
+        let mut left = u64::from(entry.len);
+        // An entry may cross from one region into the next.
+        while left > 0 {
+            let (region, offset, rest) = memory.locate(addr)?;
+            let len = rest.min(left);
+            match runs.last_mut() {
+                Some(last)
+                    if Arc::ptr_eq(&last.region, region) && last.offset.checked_add(last.len) == Some(offset) =>
+                {
+                    last.len = last.len.saturating_add(len);
+                }
+                _ => runs.push(Run { start, region: Arc::clone(region), offset, len }),
+            }
+            start = start.saturating_add(len);
+            left = left.saturating_sub(len);
+            if left > 0 {
+                addr = GuestAddress(addr.0.checked_add(len)?);
+            }
+        }
+    }
+    Some(runs)
+}
+
+/// Reads a backing here and there, mostly onwards.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    runs: &'a [Run],
+    current: usize,
+}
+
+impl Reader<'_> {
+    /// Fills `out` from byte `offset` of the backing on. `false` where the backing ends before.
+    #[must_use]
+    pub fn read(&mut self, offset: u64, out: &mut [u8]) -> bool {
+        if !self.holds(offset) {
+            self.current = self.runs.partition_point(|run| run.start <= offset).saturating_sub(1);
+        }
+        let mut place = offset;
+        let mut rest = out;
+        while !rest.is_empty() {
+            let Some(run) = self.runs.get(self.current) else { return false };
+            let Some(skip) = place.checked_sub(run.start).filter(|skip| *skip < run.len) else { return false };
+            let len = usize::try_from(run.len - skip).unwrap_or(usize::MAX).min(rest.len());
+            let (part, after) = rest.split_at_mut(len);
+            if run.region.read_slice(part, MemoryRegionAddress(run.offset.saturating_add(skip))).is_err() {
+                return false;
+            }
+            place = place.saturating_add(len as u64);
+            rest = after;
+            if !rest.is_empty() {
+                self.current = self.current.saturating_add(1);
+            }
+        }
+        true
+    }
+
+    fn holds(&self, offset: u64) -> bool {
+        self.runs.get(self.current).is_some_and(|run| offset.checked_sub(run.start).is_some_and(|into| into < run.len))
+    }
+}

@@ -1,0 +1,201 @@
+//! 2D resources: a host copy of the pixels, the guest's backing, and the transfer from one to the other.
+//!
+//! The host copy is in the display's pixel order, whatever the resource's format. A transfer compares while it
+//! copies: tiles whose pixels are the same as before are neither written nor marked, and are never sent.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::backing::Backing;
+use super::budget::{Budget, Charge};
+use super::command::Status;
+use super::pixel::{self, Format};
+use super::rect::Rect;
+use super::tiles::{TILE_H, TILE_W, TileMap};
+
+/// Bytes of a pixel, in every format.
+pub const PIXEL: usize = 4;
+/// Largest width and height: what QEMU's surfaces can have.
+pub const MAX_SIDE: u32 = 32767;
+/// What a resource costs beside its pixels, generously: so that a hundred thousand tiny ones are counted as well.
+const OVERHEAD: u64 = 512;
+/// Pixels compared at a time: they and their host copies stay in the first-level cache.
+const CHUNK: usize = 16 * TILE_W as usize;
+
+/// The host copy of a resource's pixels: rows without gaps, four bytes a pixel, B, G, R, A.
+///
+/// Shared with a display message under way: one that was begun is finished even where the guest meanwhile drops the
+/// resource.
+#[derive(Debug)]
+pub struct Image {
+    width: u32,
+    height: u32,
+    pixels: RefCell<Box<[u8]>>,
+    _charge: Charge,
+}
+
+impl Image {
+    fn new(width: u32, height: u32, budget: &Rc<Budget>) -> Option<Rc<Self>> {
+        let bytes = u64::from(width).checked_mul(u64::from(height))?.checked_mul(PIXEL as u64)?;
+        // A map of what changed, and two on a scanout.
+        let maps = TileMap::bytes(width, height).checked_mul(3)?;
+        let charge = budget.charge(bytes.checked_add(maps)?.checked_add(OVERHEAD)?)?;
+        let pixels = vec![0; usize::try_from(bytes).ok()?].into_boxed_slice();
+        Some(Rc::new(Self { width, height, pixels: RefCell::new(pixels), _charge: charge }))
+    }
+
+    /// Pixels in a row.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// All of it.
+    pub fn rect(&self) -> Rect {
+        Rect::of_size(self.width, self.height)
+    }
+
+    /// Bytes of a row.
+    pub fn stride(&self) -> usize {
+        self.width as usize * PIXEL
+    }
+
+    /// Gives the pixels to `read`.
+    pub fn with_pixels<T>(&self, read: impl FnOnce(&[u8]) -> T) -> T {
+        read(&self.pixels.borrow())
+    }
+}
+
+/// A 2D resource.
+#[derive(Debug)]
+pub struct Resource {
+    image: Rc<Image>,
+    format: Format,
+    backing: Option<(Backing, Charge)>,
+    /// The tiles that the latest transfer changed.
+    changed: TileMap,
+    /// The scanouts that show it, by bit.
+    pub shown_on: u16,
+    /// What RESOURCE_ASSIGN_UUID gave it.
+    pub uuid: Option<[u8; 16]>,
+}
+
+impl Resource {
+    /// A black one without backing.
+    ///
+    /// # Errors
+    /// An unknown format or an impossible size; more memory than the budget has.
+    pub fn new(format: u32, width: u32, height: u32, budget: &Rc<Budget>) -> Result<Self, Status> {
+        let format = Format::from_u32(format).ok_or(Status::ErrInvalidParameter)?;
+        if width == 0 || height == 0 || width > MAX_SIDE || height > MAX_SIDE {
+            return Err(Status::ErrInvalidParameter);
+        }
+        let image = Image::new(width, height, budget).ok_or(Status::ErrOutOfMemory)?;
+        let changed = TileMap::new(width, height).ok_or(Status::ErrOutOfMemory)?;
+        Ok(Self { image, format, backing: None, changed, shown_on: 0, uuid: None })
+    }
+
+    /// The host copy.
+    pub fn image(&self) -> &Rc<Image> {
+        &self.image
+    }
+
+    /// The backing's place: for attaching, detaching, and looking it up anew.
+    pub fn backing_mut(&mut self) -> &mut Option<(Backing, Charge)> {
+        &mut self.backing
+    }
+
+    /// TRANSFER_TO_HOST_2D: brings the pixels of `rect` over from the backing, whose byte `offset` is the first of
+    /// them, row by row at the resource's own stride. Beside how that went comes which tiles changed; who uses that
+    /// clears it.
+    ///
+    /// It fails for a rectangle that does not lie in the resource, rows that do not lie in the backing, no backing.
+    pub fn transfer(&mut self, rect: Rect, offset: u64) -> (Result<(), Status>, &mut TileMap) {
+        (self.copy(rect, offset), &mut self.changed)
+    }
+
+    fn copy(&mut self, rect: Rect, offset: u64) -> Result<(), Status> {
+        let (backing, _) = self.backing.as_ref().ok_or(Status::ErrUnspec)?;
+        if !self.image.rect().contains(&rect) {
+            return Err(Status::ErrInvalidParameter);
+        }
+        if rect.is_empty() {
+            return Ok(());
+        }
+        let stride = self.image.stride() as u64;
+        let last_row = stride.checked_mul(u64::from(rect.height.saturating_sub(1)));
+        let needed =
+            last_row.and_then(|last| last.checked_add(offset)?.checked_add(u64::from(rect.width) * PIXEL as u64));
+        if needed.is_none_or(|needed| needed > backing.len()) {
+            return Err(Status::ErrInvalidParameter);
+        }
+        let mut pixels = self.image.pixels.borrow_mut();
+        let mut reader = backing.reader();
+        let mut fresh = [0; CHUNK * PIXEL];
+        // Row by row, piece by piece, each piece within whole tiles but at the rectangle's edges.
+        for line in 0..rect.height {
+            let row_start = (rect.y + line) as usize * self.image.stride();
+            let mut from = offset + stride * u64::from(line);
+            let mut x = rect.x;
+            let end = rect.x + rect.width;
+            while x < end {
+                let aligned = (x / TILE_W).saturating_mul(TILE_W).saturating_add(CHUNK as u32);
+                let width = aligned.min(end) - x;
+                let bytes = width as usize * PIXEL;
+                let at = row_start + x as usize * PIXEL;
+                let (Some(new), Some(old)) = (fresh.get_mut(..bytes), pixels.get_mut(at..at + bytes)) else {
+                    return Err(Status::ErrUnspec);
+                };
+                if !reader.read(from, new) {
+                    return Err(Status::ErrUnspec);
+                }
+                pixel::to_display_order(self.format, new);
+                if old != new {
+                    mark_changes(old, new, x, (rect.y + line) / TILE_H, &mut self.changed);
+                    old.copy_from_slice(new);
+                }
+                from += bytes as u64;
+                x += width;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Marks the tiles in which `old` and `new`, a piece of one row from column `x` on, differ.
+fn mark_changes(old: &[u8], new: &[u8], x: u32, tile_y: u32, changed: &mut TileMap) {
+    let tile = TILE_W as usize * PIXEL;
+    // The first tile may begin before the piece.
+    let into = (x % TILE_W) as usize * PIXEL;
+    let first = (tile - into).min(old.len());
+    let mut tile_x = x / TILE_W;
+    let (old_head, old_rest) = old.split_at(first);
+    let (new_head, new_rest) = new.split_at(first);
+    let pieces = std::iter::once((old_head, new_head)).chain(old_rest.chunks(tile).zip(new_rest.chunks(tile)));
+    for (old, new) in pieces {
+        if old != new {
+            changed.mark(tile_x, tile_y);
+        }
+        tile_x += 1;
+    }
+}
+
+/// Marks in `out` the tiles in which two images of the same size differ.
+pub fn mark_difference(a: &Image, b: &Image, out: &mut TileMap) {
+    let (a_pixels, b_pixels) = (a.pixels.borrow(), b.pixels.borrow());
+    let stride = a.stride();
+    if stride == 0 || a.rect() != b.rect() {
+        return;
+    }
+    for (y, (a_row, b_row)) in a_pixels.chunks_exact(stride).zip(b_pixels.chunks_exact(stride)).enumerate() {
+        for (n, (a, b)) in a_row.chunks(CHUNK * PIXEL).zip(b_row.chunks(CHUNK * PIXEL)).enumerate() {
+            if a != b {
+                mark_changes(a, b, (n * CHUNK) as u32, y as u32 / TILE_H, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What one scanout shows and what its display still has to be told. No I/O.
+//!
+//! Two tile maps, in resource coordinates: `stale` is where the display's pixels may differ from the resource's host
+//! copy; `due` is what the guest has flushed of that and the display has not got yet. While a display is slow, `due`
+//! grows together and the newest pixels go out later.
+
+use std::rc::Rc;
+
+use super::command::{ResourceId, Status};
+use super::rect::Rect;
+use super::resource::{self, Image};
+use super::tiles::{Sweep, TILE_H, TILE_W, TileMap};
+
+/// The resource on a scanout.
+#[derive(Debug)]
+struct Source {
+    id: ResourceId,
+    image: Rc<Image>,
+    /// The part that is shown, in resource coordinates.
+    rect: Rect,
+    stale: TileMap,
+    due: TileMap,
+    /// What encloses all that became due since the sweep began: tiles alone would say too much.
+    due_within: Option<Rect>,
+    /// The walk over what is due, while it lasts.
+    sweep: Option<Sweep>,
+}
+
+/// One scanout.
+#[derive(Debug, Default)]
+pub struct Scanout {
+    source: Option<Source>,
+    /// The size of the surface that the present display was told to make; an update without one crashes QEMU.
+    surface: Option<(u32, u32)>,
+}
+
+/// The next thing to tell the display about a scanout.
+#[derive(Debug)]
+pub enum Step {
+    /// Make a new surface of this size; 0×0 for none.
+    Surface(u32, u32),
+    /// These pixels changed.
+    Update {
+        /// Where, in scanout coordinates.
+        at: Rect,
+        /// The pixels, in resource coordinates.
+        from: Rect,
+        /// Their image.
+        image: Rc<Image>,
+    },
+}
+
+impl Scanout {
+    /// The resource that it shows.
+    pub fn resource(&self) -> Option<ResourceId> {
+        self.source.as_ref().map(|source| source.id)
+    }
+
+    /// Shows the part `rect` of a resource from now on. What the display already has of the same pixels in the same
+    /// places (page flipping between buffers that differ in little) is not sent again.
+    ///
+    /// # Errors
+    /// No memory for the tile maps; what was shown stays.
+    pub fn show(&mut self, id: ResourceId, image: &Rc<Image>, rect: Rect) -> Result<(), Status> {
+        match &mut self.source {
+            Some(source) if Rc::ptr_eq(&source.image, image) && source.rect == rect => {}
+            Some(source) if source.image.rect() == image.rect() && source.rect == rect => {
+                resource::mark_difference(&source.image, image, &mut source.stale);
+                source.id = id;
+                source.image = Rc::clone(image);
+                source.flush(rect);
+            }
+            other => *other = Some(Source::new(id, image, rect).ok_or(Status::ErrOutOfMemory)?),
+        }
+        Ok(())
+    }
+
+    /// Shows nothing from now on.
+    pub fn disable(&mut self) {
+        self.source = None;
+    }
+
+    /// The resource's pixels changed in the tiles of `changed`.
+    pub fn changed(&mut self, changed: &TileMap) {
+        if let Some(source) = &mut self.source {
+            // They are maps of the same image.
+            let _ = source.stale.union_with(changed);
+        }
+    }
+
+    /// The guest wants the pixels of `rect`, in resource coordinates, to be seen.
+    pub fn flush(&mut self, rect: Rect) {
+        if let Some(source) = &mut self.source {
+            source.flush(rect);
+        }
+    }
+
+    /// A new display that was told nothing yet.
+    pub fn new_display(&mut self) {
+        self.surface = None;
+    }
+
+    /// What to tell the display next, as told from then on: updates have at most `max_pixels`, and whole rows.
+    pub fn next_step(&mut self, max_pixels: u32) -> Option<Step> {
+        let size = self.source.as_ref().map(|source| (source.rect.width, source.rect.height));
+        if self.surface != size {
+            self.surface = size;
+            if let Some(source) = &mut self.source {
+                source.begin_anew();
+            }
+            let (width, height) = size.unwrap_or_default();
+            return Some(Step::Surface(width, height));
+        }
+        let source = self.source.as_mut()?;
+        let from = source.next_band(max_pixels)?;
+        let at = from.relative_to(&source.rect)?;
+        Some(Step::Update { at, from, image: Rc::clone(&source.image) })
+    }
+}
+
+impl Source {
+    /// All of it is due as soon as it is shown: the display has nothing of it.
+    fn new(id: ResourceId, image: &Rc<Image>, rect: Rect) -> Option<Self> {
+        let map = || TileMap::new(image.width(), image.height());
+        let (stale, due) = (map()?, map()?);
+        let mut source = Self { id, image: Rc::clone(image), rect, stale, due, due_within: None, sweep: None };
+        source.begin_anew();
+        Some(source)
+    }
+
+    /// The display has nothing of it (any more).
+    fn begin_anew(&mut self) {
+        self.sweep = None;
+        self.stale.set_all();
+        self.flush(self.rect);
+    }
+
+    fn flush(&mut self, rect: Rect) {
+        let Some(seen) = rect.intersect(&self.rect) else { return };
+        if self.stale.is_empty() {
+            return;
+        }
+        if self.sweep.is_none() && self.due_within.is_none() {
+            // Tiles of which the last sweep could take a part only.
+            self.due.clear_all();
+        }
+        self.due.union_within(&self.stale, &seen);
+        self.due_within = Some(match self.due_within {
+            Some(within) => enclose(&within, &seen),
+            None => seen,
+        });
+        // A tile that sticks out of the scanout is settled once all of it that is seen is.
+        self.stale.unmark_covered(&grown(&seen, &self.rect));
+    }
+
+    /// The next piece of what is due, as taken from then on.
+    fn next_band(&mut self, max_pixels: u32) -> Option<Rect> {
+        loop {
+            let sweep = match &mut self.sweep {
+                Some(sweep) => sweep,
+                None => self.sweep.insert(Sweep::over(self.due_within.take()?)),
+            };
+            if let Some(band) = self.due.take_band(sweep, max_pixels) {
+                return Some(band);
+            }
+            self.sweep = None;
+        }
+    }
+}
+
+/// The smallest rectangle that holds both.
+fn enclose(a: &Rect, b: &Rect) -> Rect {
+    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
+    let right = a.right().max(b.right()).saturating_sub(u64::from(x));
+    let bottom = a.bottom().max(b.bottom()).saturating_sub(u64::from(y));
+    Rect::new(x, y, u32::try_from(right).unwrap_or(u32::MAX), u32::try_from(bottom).unwrap_or(u32::MAX))
+}
+
+/// `rect` with those of its edges that lie on `bounds` moved out to the next tile's edge.
+fn grown(rect: &Rect, bounds: &Rect) -> Rect {
+    let down = |value: u32, tile: u32| value / tile * tile;
+    let up = |value: u64, tile: u32| value.next_multiple_of(u64::from(tile));
+    let x = if rect.x == bounds.x { down(rect.x, TILE_W) } else { rect.x };
+    let y = if rect.y == bounds.y { down(rect.y, TILE_H) } else { rect.y };
+    let right = if rect.right() == bounds.right() { up(rect.right(), TILE_W) } else { rect.right() };
+    let bottom = if rect.bottom() == bounds.bottom() { up(rect.bottom(), TILE_H) } else { rect.bottom() };
+    let length = |end: u64, start: u32| u32::try_from(end.saturating_sub(u64::from(start))).unwrap_or(u32::MAX);
+    Rect::new(x, y, length(right, x), length(bottom, y))
+}

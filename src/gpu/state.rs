@@ -1,0 +1,242 @@
+//! What the guest has made of the device: resources, scanouts, cursors; and what each 2D command does to them.
+//!
+//! A refusal is an answer like any other (VIRTIO 1.3, 5.7.6.7). What a command shows is left in the scanouts and
+//! cursors for the painter to take.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use uuid::Uuid;
+use vm_memory::GuestAddress;
+
+use super::Question;
+use super::backing::{self, Backing, Entry};
+use super::budget::Budget;
+use super::command::{
+    ATTACH_BACKING_ENTRIES, Command, CursorPos, MAX_SCANOUTS, MEM_ENTRY_SIZE, MemEntry, ResourceId, ScanoutId, Status,
+};
+use super::pointer::Pointer;
+use super::rect::Rect;
+use super::resource::Resource;
+use super::scanout::Scanout;
+use crate::vhost_proto::chain::Chain;
+use crate::vhost_proto::memory::GuestMemory;
+
+/// What a command comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A response without contents.
+    Status(Status),
+    /// RESOURCE_ASSIGN_UUID's.
+    Uuid([u8; 16]),
+    /// The display has to be asked first.
+    Ask(Question),
+}
+
+/// All that the guest made.
+#[derive(Debug)]
+pub struct State {
+    resources: HashMap<ResourceId, Resource>,
+    /// By scanout id.
+    pub scanouts: [Scanout; MAX_SCANOUTS],
+    /// By scanout id.
+    pub pointers: [Pointer; MAX_SCANOUTS],
+    budget: Rc<Budget>,
+}
+
+impl State {
+    /// Nothing made yet; guests can make us hold at most `max_hostmem` bytes.
+    pub fn new(max_hostmem: u64) -> Self {
+        Self {
+            resources: HashMap::new(),
+            scanouts: Default::default(),
+            pointers: Default::default(),
+            budget: Budget::new(max_hostmem),
+        }
+    }
+
+    /// All of it is gone.
+    pub fn reset(&mut self) {
+        self.resources = HashMap::new();
+        self.scanouts.iter_mut().for_each(Scanout::disable);
+        self.pointers.iter_mut().for_each(Pointer::hide);
+    }
+
+    /// Another display has to be told everything.
+    pub fn new_display(&mut self) {
+        self.scanouts.iter_mut().for_each(Scanout::new_display);
+        self.pointers.iter_mut().for_each(Pointer::new_display);
+    }
+
+    /// Looks all backings up anew.
+    pub fn memory_changed(&mut self, memory: &GuestMemory) {
+        for resource in self.resources.values_mut() {
+            if let Some((backing, _)) = resource.backing_mut() {
+                backing.memory_changed(memory);
+            }
+        }
+    }
+
+    /// Does what `command` says; `chain` is the request, for what follows its fixed part.
+    pub fn execute(&mut self, command: &Command, chain: &Chain, memory: &GuestMemory) -> Outcome {
+        let result = match *command {
+            Command::GetDisplayInfo => return Outcome::Ask(Question::DisplayInfo),
+            Command::GetEdid { scanout_id } => {
+                if scanout_id.0 as usize >= MAX_SCANOUTS {
+                    Err(Status::ErrInvalidScanoutId)
+                } else {
+                    return Outcome::Ask(Question::Edid(scanout_id));
+                }
+            }
+            Command::AssignUuid { resource_id } => match self.assign_uuid(resource_id) {
+                Ok(uuid) => return Outcome::Uuid(uuid),
+                Err(status) => Err(status),
+            },
+            Command::Create2d { resource_id, format, width, height } => self.create(resource_id, format, width, height),
+            Command::Unref { resource_id } => self.unref(resource_id),
+            Command::SetScanout { rect, scanout_id, resource_id } => self.set_scanout(rect, scanout_id, resource_id),
+            Command::Flush { rect, resource_id } => self.flush(rect, resource_id),
+            Command::TransferToHost2d { rect, offset, resource_id } => self.transfer(rect, offset, resource_id),
+            Command::AttachBacking { resource_id, nr_entries } => self.attach(resource_id, nr_entries, chain, memory),
+            Command::DetachBacking { resource_id } => self.detach(resource_id),
+            Command::UpdateCursor { pos, resource_id, hot_x, hot_y } => {
+                self.update_cursor(pos, resource_id, (hot_x, hot_y))
+            }
+            Command::MoveCursor { pos } => self.pointer(pos.scanout_id).map(|pointer| pointer.move_to(pos.x, pos.y)),
+            // Features that were not offered: 3D, capability sets, blobs.
+            _ => Err(Status::ErrUnspec),
+        };
+        Outcome::Status(result.map_or_else(|status| status, |()| Status::OkNoData))
+    }
+
+    fn resource(&mut self, id: ResourceId) -> Result<&mut Resource, Status> {
+        self.resources.get_mut(&id).ok_or(Status::ErrInvalidResourceId)
+    }
+
+    fn pointer(&mut self, id: ScanoutId) -> Result<&mut Pointer, Status> {
+        self.pointers.get_mut(id.0 as usize).ok_or(Status::ErrInvalidScanoutId)
+    }
+
+    fn create(&mut self, id: ResourceId, format: u32, width: u32, height: u32) -> Result<(), Status> {
+        if id == ResourceId::NONE || self.resources.contains_key(&id) {
+            return Err(Status::ErrInvalidResourceId);
+        }
+        let resource = Resource::new(format, width, height, &self.budget)?;
+        self.resources.insert(id, resource);
+        Ok(())
+    }
+
+    /// A resource that goes is taken off the scanouts that show it.
+    fn unref(&mut self, id: ResourceId) -> Result<(), Status> {
+        let resource = self.resources.remove(&id).ok_or(Status::ErrInvalidResourceId)?;
+        for scanout in shown_on(&mut self.scanouts, resource.shown_on) {
+            scanout.disable();
+        }
+        Ok(())
+    }
+
+    fn set_scanout(&mut self, rect: Rect, scanout_id: ScanoutId, id: ResourceId) -> Result<(), Status> {
+        let scanout = self.scanouts.get_mut(scanout_id.0 as usize).ok_or(Status::ErrInvalidScanoutId)?;
+        let bit = 1 << scanout_id.0;
+        let before = scanout.resource();
+        if id == ResourceId::NONE {
+            scanout.disable();
+        } else {
+            let resource = self.resources.get_mut(&id).ok_or(Status::ErrInvalidResourceId)?;
+            if rect.is_empty() || !resource.image().rect().contains(&rect) {
+                return Err(Status::ErrInvalidParameter);
+            }
+            scanout.show(id, resource.image(), rect)?;
+            resource.shown_on |= bit;
+        }
+        if let Some(before) = before.filter(|before| *before != id)
+            && let Some(resource) = self.resources.get_mut(&before)
+        {
+            resource.shown_on &= !bit;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, rect: Rect, id: ResourceId) -> Result<(), Status> {
+        let resource = self.resources.get(&id).ok_or(Status::ErrInvalidResourceId)?;
+        if !resource.image().rect().contains(&rect) {
+            return Err(Status::ErrInvalidParameter);
+        }
+        for scanout in shown_on(&mut self.scanouts, resource.shown_on) {
+            scanout.flush(rect);
+        }
+        Ok(())
+    }
+
+    fn transfer(&mut self, rect: Rect, offset: u64, id: ResourceId) -> Result<(), Status> {
+        let resource = self.resources.get_mut(&id).ok_or(Status::ErrInvalidResourceId)?;
+        let shown = resource.shown_on;
+        let (result, changed) = resource.transfer(rect, offset);
+        for scanout in shown_on(&mut self.scanouts, shown) {
+            scanout.changed(changed);
+        }
+        changed.clear_all();
+        result
+    }
+
+    fn attach(&mut self, id: ResourceId, count: u32, chain: &Chain, memory: &GuestMemory) -> Result<(), Status> {
+        let budget = Rc::clone(&self.budget);
+        let place = self.resource(id)?.backing_mut();
+        if place.is_some() {
+            return Err(Status::ErrUnspec);
+        }
+        let supplied = chain.readable_len().saturating_sub(ATTACH_BACKING_ENTRIES as u64);
+        if u64::from(count) * MEM_ENTRY_SIZE as u64 > supplied {
+            return Err(Status::ErrInvalidParameter);
+        }
+        if count > backing::MAX_ENTRIES {
+            return Err(Status::ErrUnspec);
+        }
+        let charge = budget.charge(Backing::cost(count)).ok_or(Status::ErrOutOfMemory)?;
+        let entries = read_entries(count, chain, memory);
+        let backing = Backing::new(entries, memory).ok_or(Status::ErrUnspec)?;
+        *place = Some((backing, charge));
+        Ok(())
+    }
+
+    fn detach(&mut self, id: ResourceId) -> Result<(), Status> {
+        self.resource(id)?.backing_mut().take().map(|_| ()).ok_or(Status::ErrUnspec)
+    }
+
+    fn assign_uuid(&mut self, id: ResourceId) -> Result<[u8; 16], Status> {
+        let resource = self.resource(id)?;
+        Ok(*resource.uuid.get_or_insert_with(|| Uuid::new_v4().into_bytes()))
+    }
+
+    fn update_cursor(&mut self, pos: CursorPos, id: ResourceId, hot: (u32, u32)) -> Result<(), Status> {
+        let pointer = self.pointers.get_mut(pos.scanout_id.0 as usize).ok_or(Status::ErrInvalidScanoutId)?;
+        if id == ResourceId::NONE {
+            pointer.hide();
+            return Ok(());
+        }
+        let resource = self.resources.get(&id).ok_or(Status::ErrInvalidResourceId)?;
+        pointer.set_shape(resource.image(), hot, pos.x, pos.y);
+        Ok(())
+    }
+}
+
+/// The scanouts whose bits are set.
+fn shown_on(scanouts: &mut [Scanout], bits: u16) -> impl Iterator<Item = &mut Scanout> {
+    scanouts.iter_mut().enumerate().filter(move |(index, _)| bits & (1 << index) != 0).map(|(_, scanout)| scanout)
+}
+
+/// The list of RESOURCE_ATTACH_BACKING; the chain is known to hold that many.
+fn read_entries(count: u32, chain: &Chain, memory: &GuestMemory) -> Vec<Entry> {
+    const AT_A_TIME: usize = 64;
+    let mut entries = Vec::with_capacity(count as usize);
+    let mut bytes = [0; AT_A_TIME * MEM_ENTRY_SIZE];
+    let mut offset = ATTACH_BACKING_ENTRIES as u64;
+    while entries.len() < count as usize {
+        let now = (count as usize - entries.len()).min(AT_A_TIME);
+        let Some(part) = bytes.get_mut(..now * MEM_ENTRY_SIZE) else { break };
+        offset += chain.read_at(memory.map(), offset, part) as u64;
+        let parsed = part.as_chunks::<MEM_ENTRY_SIZE>().0.iter().map(MemEntry::decode);
+        entries.extend(parsed.map(|entry| Entry { addr: GuestAddress(entry.addr), len: entry.length }));
+    }
+    entries
+}

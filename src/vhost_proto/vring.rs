@@ -1,0 +1,350 @@
+//! A split virtqueue in four verbs: pop, push, publish-and-notify, and unpop for what a stop interrupts.
+//!
+//! A ring that lies (an index or a chain that cannot be) is broken from then on: its err eventfd is written once, one
+//! line is logged, nothing more is read from it or written to it, and it recovers when it is started anew.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+
+use log::{error, warn};
+use thiserror::Error;
+use virtio_queue::{Queue, QueueOwnedT, QueueT};
+use vm_memory::{Bytes, GuestAddress};
+
+use super::chain::{Chain, ChainError};
+use super::memory::GuestMemory;
+use super::wire::{UserAddr, VringAddr};
+use crate::reactor::Watch;
+
+/// Largest queue size (VIRTIO 1.3, 2.7).
+pub const MAX_SIZE: u16 = 32768;
+
+/// "Do not interrupt": a driver's wish where EVENT_IDX was not negotiated (VIRTIO 1.3, 2.7.6).
+const AVAIL_F_NO_INTERRUPT: u16 = 1;
+
+/// Why a ring cannot start, or is broken.
+#[derive(Debug, Error)]
+pub enum RingError {
+    #[error("a queue size of {0}")]
+    Size(u32),
+    #[error("its addresses were not set")]
+    NoAddress,
+    #[error("its {0} lies outside guest memory or is misaligned")]
+    Address(&'static str),
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error("{0}")]
+    Queue(#[from] virtio_queue::Error),
+    #[error("its memory was taken away")]
+    Memory,
+    #[error("it is running")]
+    Running,
+}
+
+/// What [`Ring::pop`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Popped {
+    /// The chain was filled.
+    Chain,
+    /// Nothing is available, or the ring is not to be touched.
+    Nothing,
+}
+
+/// One virtqueue with its three eventfds.
+#[derive(Debug)]
+pub struct Ring {
+    index: usize,
+    queue: Queue,
+    addr: Option<VringAddr>,
+    base: u16,
+    /// The base that GET_VRING_BASE answered last: how a pause is told from a fresh start.
+    stopped_at: Option<u16>,
+    kick: Option<Watch<OwnedFd>>,
+    call: Option<OwnedFd>,
+    err: Option<OwnedFd>,
+    started: bool,
+    enabled: bool,
+    polled: bool,
+    broken: bool,
+    /// Whether something was pushed since the guest was last asked whether it wants to hear of it.
+    unannounced: bool,
+}
+
+impl Ring {
+    /// A ring that was told nothing yet.
+    ///
+    /// # Errors
+    /// None in practice: the maximum size is a valid one.
+    pub fn new(index: usize) -> Result<Self, RingError> {
+        Ok(Self {
+            index,
+            queue: Queue::new(MAX_SIZE)?,
+            addr: None,
+            base: 0,
+            stopped_at: None,
+            kick: None,
+            call: None,
+            err: None,
+            started: false,
+            enabled: false,
+            polled: false,
+            broken: false,
+            unannounced: false,
+        })
+    }
+
+    // Setting up: what the session's messages do.
+
+    /// SET_VRING_NUM.
+    ///
+    /// # Errors
+    /// A size that is 0, no power of two or above 32768; a running ring.
+    pub fn set_size(&mut self, size: u32) -> Result<(), RingError> {
+        if self.started {
+            return Err(RingError::Running);
+        }
+        let valid = u16::try_from(size).map_err(|_| RingError::Size(size))?;
+        self.queue.try_set_size(valid).map_err(|_| RingError::Size(size))
+    }
+
+    /// SET_VRING_ADDR. Translated when the ring starts: memory may come after it.
+    ///
+    /// # Errors
+    /// A running ring whose addresses would change.
+    pub fn set_addr(&mut self, addr: VringAddr) -> Result<(), RingError> {
+        if self.started && self.addr != Some(addr) {
+            return Err(RingError::Running);
+        }
+        self.addr = Some(addr);
+        Ok(())
+    }
+
+    /// SET_VRING_BASE.
+    ///
+    /// # Errors
+    /// A running ring; a base beyond 16 bits.
+    pub fn set_base(&mut self, base: u32) -> Result<(), RingError> {
+        if self.started {
+            return Err(RingError::Running);
+        }
+        self.base = u16::try_from(base).map_err(|_| RingError::Size(base))?;
+        Ok(())
+    }
+
+    /// SET_VRING_CALL. A new eventfd is written once at once: an interrupt meant for the old one is not lost.
+    pub fn set_call(&mut self, call: Option<OwnedFd>) {
+        self.call = call;
+        if self.started {
+            self.signal_call();
+        }
+    }
+
+    /// SET_VRING_ERR.
+    pub fn set_err(&mut self, err: Option<OwnedFd>) {
+        self.err = err;
+    }
+
+    /// SET_VRING_ENABLE.
+    pub fn set_enabled(&mut self, enabled: bool) {
+        self.enabled = enabled;
+    }
+
+    /// EVENT_IDX, as negotiated.
+    pub fn set_event_idx(&mut self, on: bool) {
+        self.queue.set_event_idx(on);
+    }
+
+    /// SET_VRING_KICK: starts the ring, or gives a running one another kick. Without an eventfd it is polled. Returns
+    /// whether it is a fresh one: not the ring that was stopped, going on where it stopped.
+    ///
+    /// # Errors
+    /// Addresses that were not set or do not lie in guest memory. The ring does not run then.
+    pub fn start(&mut self, kick: Option<Watch<OwnedFd>>, memory: &GuestMemory) -> Result<bool, RingError> {
+        self.polled = kick.is_none();
+        self.kick = kick;
+        if self.started {
+            return Ok(false);
+        }
+        self.place(memory)?;
+        self.queue.set_next_avail(self.base);
+        let used = self.queue.used_idx(memory.map(), Ordering::Acquire)?;
+        self.queue.set_next_used(used.0);
+        self.queue.set_ready(true);
+        self.started = true;
+        self.broken = false;
+        self.unannounced = false;
+        let resumed = self.stopped_at == Some(self.base) && (self.base != 0 || self.was_used(memory));
+        Ok(!resumed)
+    }
+
+    /// Whether the used ring bears traces: one that the driver has just set up is all zeroes. Only asked where the
+    /// index says nothing, at 0.
+    fn was_used(&self, memory: &GuestMemory) -> bool {
+        let mut first_element = [0; 8];
+        let addr = GuestAddress(self.queue.used_ring().saturating_add(4));
+        memory.map().read_slice(&mut first_element, addr).is_ok() && first_element != [0; 8]
+    }
+
+    /// Looks the parts up in guest memory.
+    fn place(&mut self, memory: &GuestMemory) -> Result<(), RingError> {
+        let addr = self.addr.ok_or(RingError::NoAddress)?;
+        let size = u64::from(self.queue.size());
+        let find = |part: UserAddr, len: u64, align: u64, name| {
+            let found = memory.translate(part, len).filter(|found| found.0.is_multiple_of(align));
+            found.ok_or(RingError::Address(name))
+        };
+        let descriptors = find(addr.descriptors, 16 * size, 16, "descriptor table")?;
+        let available = find(addr.available, 6 + 2 * size, 2, "available ring")?;
+        let used = find(addr.used, 6 + 8 * size, 4, "used ring")?;
+        self.queue.try_set_desc_table_address(descriptors)?;
+        self.queue.try_set_avail_ring_address(available)?;
+        self.queue.try_set_used_ring_address(used)?;
+        Ok(())
+    }
+
+    /// The memory map changed: a running ring is looked up anew, and is broken where it is gone.
+    pub fn memory_changed(&mut self, memory: &GuestMemory) {
+        if self.started && self.place(memory).is_err() {
+            self.breaks(&RingError::Memory);
+        }
+    }
+
+    /// GET_VRING_BASE: stops the ring and says which available entry comes next.
+    pub fn stop(&mut self) -> u16 {
+        if self.started {
+            self.base = self.queue.next_avail();
+            self.stopped_at = Some(self.base);
+        }
+        self.started = false;
+        self.polled = false;
+        self.kick = None;
+        self.queue.set_ready(false);
+        self.base
+    }
+
+    /// RESET_DEVICE: disabled, stopped and forgotten but for its eventfds.
+    pub fn reset(&mut self) {
+        self.started = false;
+        self.polled = false;
+        self.enabled = false;
+        self.kick = None;
+        self.addr = None;
+        self.base = 0;
+        self.stopped_at = None;
+        self.queue.reset();
+    }
+
+    // Using it: what devices do.
+
+    /// Whether it was started and not stopped since.
+    pub fn started(&self) -> bool {
+        self.started
+    }
+
+    /// Whether buffers may be taken and given back.
+    pub fn running(&self) -> bool {
+        self.started && self.enabled && !self.broken
+    }
+
+    /// Whether it has no kick eventfd and must be looked at from time to time.
+    pub fn polled(&self) -> bool {
+        self.polled && self.running()
+    }
+
+    /// Takes the next available chain.
+    pub fn pop(&mut self, memory: &GuestMemory, chain: &mut Chain) -> Popped {
+        if !self.running() {
+            return Popped::Nothing;
+        }
+        match self.try_pop(memory, chain) {
+            Ok(popped) => popped,
+            Err(error) => {
+                self.breaks(&error);
+                Popped::Nothing
+            }
+        }
+    }
+
+    fn try_pop(&mut self, memory: &GuestMemory, chain: &mut Chain) -> Result<Popped, RingError> {
+        let Some(available) = self.queue.iter(memory.map())?.next() else {
+            return Ok(Popped::Nothing);
+        };
+        let head = available.head_index();
+        chain.walk(memory.map(), GuestAddress(self.queue.desc_table()), self.queue.size(), head)?;
+        Ok(Popped::Chain)
+    }
+
+    /// Undoes the latest pop: the chain is available again, for after a pause.
+    pub fn unpop(&mut self) {
+        self.queue.go_to_previous_position();
+    }
+
+    /// Gives a chain back with `written` bytes written into it.
+    pub fn push(&mut self, memory: &GuestMemory, head: u16, written: u32) {
+        if !self.running() {
+            return;
+        }
+        self.unannounced = true;
+        if let Err(error) = self.queue.add_used(memory.map(), head, written) {
+            self.breaks(&error.into());
+        }
+    }
+
+    /// Tells the guest of what was pushed since the last time, if it wants to hear of it: one call a batch.
+    pub fn notify(&mut self, memory: &GuestMemory) {
+        if !std::mem::take(&mut self.unannounced) || !self.running() {
+            return;
+        }
+        match self.wants_call(memory) {
+            Ok(true) => self.signal_call(),
+            Ok(false) => {}
+            Err(error) => self.breaks(&error),
+        }
+    }
+
+    fn wants_call(&mut self, memory: &GuestMemory) -> Result<bool, RingError> {
+        let wanted = self.queue.needs_notification(memory.map())?;
+        if self.queue.event_idx_enabled() {
+            return Ok(wanted);
+        }
+        let flags: u16 = memory
+            .map()
+            .load(GuestAddress(self.queue.avail_ring()), Ordering::Relaxed)
+            .map_err(|_| RingError::Memory)?;
+        Ok(u16::from_le(flags) & AVAIL_F_NO_INTERRUPT == 0)
+    }
+
+    /// Asks the guest to kick again for what comes next. Returns whether something has come already: look once more.
+    pub fn rearm(&mut self, memory: &GuestMemory) -> bool {
+        if !self.running() {
+            return false;
+        }
+        self.queue.enable_notification(memory.map()).unwrap_or_else(|error| {
+            self.breaks(&error.into());
+            false
+        })
+    }
+
+    fn signal_call(&self) {
+        if let Some(call) = &self.call {
+            signal(call);
+        }
+    }
+
+    /// The guest broke its contract.
+    fn breaks(&mut self, error: &RingError) {
+        if !std::mem::replace(&mut self.broken, true) {
+            error!("ring {} is broken until it is started anew: {error}", self.index);
+            if let Some(err) = &self.err {
+                signal(err);
+            }
+        }
+    }
+}
+
+/// Adds one to an eventfd's count.
+fn signal(eventfd: &OwnedFd) {
+    if let Err(error) = nix::unistd::write(eventfd.as_fd(), &1u64.to_ne_bytes()) {
+        warn!("an eventfd of the front end cannot be written: {error}");
+    }
+}

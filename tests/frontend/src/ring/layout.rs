@@ -1,0 +1,79 @@
+//! Layout of the split ring's three parts, after VIRTIO 1.3, section 2.7.
+
+use crate::memory::Span;
+
+/// Descriptor flag: another follows.
+pub const NEXT: u16 = 1;
+/// Descriptor flag: the device writes here.
+pub const WRITE: u16 = 2;
+/// Descriptor flag: a table of descriptors lies here.
+pub const INDIRECT: u16 = 4;
+/// Avail flag, without EVENT_IDX: no interrupts, please.
+pub const AVAIL_NO_INTERRUPT: u16 = 1;
+/// Used flag, without EVENT_IDX: no kicks, please.
+pub const USED_NO_NOTIFY: u16 = 1;
+
+pub(super) const FLAGS: usize = 0;
+pub(super) const IDX: usize = 2;
+
+/// A descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Desc {
+    /// Guest physical address.
+    pub addr: u64,
+    /// Length in bytes.
+    pub len: u32,
+    /// [`NEXT`], [`WRITE`], [`INDIRECT`].
+    pub flags: u16,
+    /// The next descriptor, with [`NEXT`].
+    pub next: u16,
+}
+
+impl Desc {
+    /// Bytes of a descriptor.
+    pub const SIZE: usize = 16;
+
+    /// Writes it as entry `index` of a table.
+    pub fn write(&self, table: &Span, index: usize) {
+        let at = index * Desc::SIZE;
+        table.set_u64(at, self.addr);
+        table.set_u32(at + 8, self.len);
+        table.set_u16(at + 12, self.flags);
+        table.set_u16(at + 14, self.next);
+    }
+
+    /// Reads entry `index` of a table.
+    pub fn read(table: &Span, index: usize) -> Desc {
+        let at = index * Desc::SIZE;
+        Desc { addr: table.u64(at), len: table.u32(at + 8), flags: table.u16(at + 12), next: table.u16(at + 14) }
+    }
+}
+
+pub(super) fn avail_size(size: u16) -> usize {
+    used_event(size) + 2
+}
+
+pub(super) fn used_size(size: u16) -> usize {
+    avail_event(size) + 2
+}
+
+pub(super) fn avail_entry(slot: u16) -> usize {
+    4 + usize::from(slot) * 2
+}
+
+pub(super) fn used_entry(slot: u16) -> usize {
+    4 + usize::from(slot) * 8
+}
+
+pub(super) fn used_event(size: u16) -> usize {
+    avail_entry(size)
+}
+
+pub(super) fn avail_event(size: u16) -> usize {
+    used_entry(size)
+}
+
+/// Whether moving an index from `old` to `new` passes the event that the other side asked for (section 2.7.7).
+pub fn need_event(event: u16, new: u16, old: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
