@@ -24,7 +24,7 @@ mod streams;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus};
 
 use seat_frontend::Deadline;
 use seat_frontend::control::FrontEnd;
@@ -45,14 +45,12 @@ struct Ran {
 }
 
 impl Ran {
-    fn new(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it writes UTF-8");
-        Self { status: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
-    }
-
     /// Runs it to its end.
+    #[track_caller]
     fn to_end<S: AsRef<OsStr>>(arguments: &[S]) -> Self {
-        Self::new(&Command::new(BINARY).args(arguments).stdin(Stdio::null()).output().unwrap())
+        let mut program = Program::spawn(BINARY, arguments).unwrap();
+        let status = program.wait(patience()).expect("it ends by itself").code();
+        Self { status, stdout: program.stdout(), stderr: program.stderr() }
     }
 
     /// It failed as it should: `status`, nothing on stdout, one line on stderr that has `part` in it.

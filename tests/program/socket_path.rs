@@ -2,11 +2,23 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+
 use super::*;
+
+/// A socket file that nobody listens on.
+///
+/// Its socket never listened: a child that another test is just forking holds a copy of every descriptor until its exec,
+/// and a listener would live on in there for a moment.
+fn leave_stale(path: &Path) {
+    let once = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(once.as_raw_fd(), &UnixAddr::new(path).unwrap()).unwrap();
+}
 
 fn run_at(path: &Path) -> Ran {
     Ran::to_end(&["--socket-path".as_ref(), path.as_os_str()])
@@ -51,7 +63,7 @@ fn a_front_end_that_breaks_the_protocol_does_not_end_the_program() {
 #[test]
 fn a_stale_socket_is_replaced() {
     let (_folder, path) = place();
-    drop(UnixListener::bind(&path).unwrap());
+    leave_stale(&path);
     let mut program = listening_at(&path);
     assert_served(&mut FrontEnd::connect(&path).unwrap());
     program.terminate(patience()).unwrap();
@@ -145,7 +157,7 @@ fn a_socket_that_came_in_place_of_ours_is_not_unlinked() {
 fn of_programs_started_at_once_on_one_stale_socket_one_serves() {
     let (_folder, path) = place();
     for _ in 0..5 {
-        drop(UnixListener::bind(&path).unwrap());
+        leave_stale(&path);
         let mut all: Vec<_> =
             (0..4).map(|_| Program::spawn(BINARY, ["--socket-path".as_ref(), path.as_os_str()]).unwrap()).collect();
         let deadline = patience();
