@@ -56,8 +56,8 @@ impl Scanout {
         self.source.as_ref().map(|source| source.id)
     }
 
-    /// Shows the part `rect` of a resource from now on. What the display already has of the same pixels in the same
-    /// places (page flipping between buffers that differ in little) is not sent again.
+    /// Shows the part `rect` of a resource from now on, once that is flushed. What the display already has of the same
+    /// pixels in the same places (page flipping between buffers that differ in little) is not sent again.
     ///
     /// # Errors
     /// No memory for the tile maps; what was shown stays.
@@ -68,7 +68,6 @@ impl Scanout {
                 resource::mark_difference(&source.image, image, &mut source.stale);
                 source.id = id;
                 source.image = Rc::clone(image);
-                source.flush(rect);
             }
             other => *other = Some(Source::new(id, image, rect).ok_or(Status::ErrOutOfMemory)?),
         }

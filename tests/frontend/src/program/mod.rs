@@ -258,6 +258,18 @@ pub fn is_listening(path: &Path) -> Result<bool> {
     }))
 }
 
+/// QEMU's own back end, for comparison: `/usr/lib/qemu/vhost-user-gpu`, or what VHOST_SEAT_PEER names. Where there is none
+/// it says loudly on stderr that something was skipped.
+pub fn peer() -> Option<PathBuf> {
+    let path = std::env::var_os("VHOST_SEAT_PEER").unwrap_or_else(|| "/usr/lib/qemu/vhost-user-gpu".into());
+    let path = PathBuf::from(path);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: no {}; install QEMU's vhost-user-gpu or set VHOST_SEAT_PEER", path.display());
+    None
+}
+
 /// A connected pair whose ends are plain streams, for what is neither a front end nor a display.
 pub fn stream_pair() -> Result<(UnixStream, UnixStream)> {
     UnixStream::pair().map_err(|error| Error::io("socketpair", error))
