@@ -49,10 +49,15 @@ const PIXELS_AN_UPDATE: u32 = 24 * 1024;
 /// How long a transfer under way waits for a display that takes nothing.
 const PATIENCE: Duration = Duration::from_millis(2);
 
+/// The number that VIRTIO gives the control queue; the cursor queue is 1.
 const CONTROL: usize = 0;
 
 /// The one descriptor of our own.
 const DISPLAY_SOURCE: u8 = 0;
+
+/// As the configuration space says it.
+const NUM_SCANOUTS: u32 = 16;
+const _: () = assert!(NUM_SCANOUTS as usize == MAX_SCANOUTS);
 
 const F_EDID: u64 = 1 << 1;
 const F_RESOURCE_UUID: u64 = 1 << 2;
@@ -91,10 +96,17 @@ pub struct Gpu {
     state: State,
     link: Option<Link>,
     held: Option<Held>,
-    /// The chain popped last, by queue: reused, so that popping allocates nothing.
-    chains: [Chain; 2],
-    /// Chains answered and not given back yet, by queue.
-    answered: [Vec<Answered>; 2],
+    control: Queue,
+    cursor: Queue,
+}
+
+/// What is in flight of one queue. All of it is reused: working a queue off allocates nothing.
+#[derive(Debug)]
+struct Queue {
+    /// The chain popped last.
+    chain: Chain,
+    /// Chains answered and not given back yet.
+    answered: Vec<Answered>,
 }
 
 /// A chain with its response written.
@@ -111,27 +123,59 @@ impl Gpu {
             state: State::new(options.max_hostmem),
             link: None,
             held: None,
-            chains: Default::default(),
-            answered: std::array::from_fn(|_| Vec::with_capacity(COMMANDS_A_TURN + 1)),
+            control: Queue::new(),
+            cursor: Queue::new(),
         }
     }
 
-    /// Works off one queue: executes what is there, shows it, and gives the answers back, all at once. While a large
-    /// transfer is under way it is shown as it comes; the guest, who may draw anew once it has the answer, has it last.
-    fn work(&mut self, queue: usize, rings: &mut Rings<'_>) -> Turn {
-        let memory = rings.memory;
-        let Some(ring) = rings.rings.get_mut(queue) else { return Turn::Done };
-        let turn = if queue != CONTROL {
-            self.execute(queue, ring, memory)
-        } else if self.state.is_pulling() {
-            Turn::More
-        } else {
-            self.execute(queue, ring, memory)
-        };
-        if queue == CONTROL && !self.pull(ring.running()) {
+    /// Works the control queue off: executes what is there, shows it, and gives the answers back, all at once. While a
+    /// large transfer is under way it is shown as it comes; the guest, who may draw anew once it has the answer, has it
+    /// last.
+    fn work_control(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
+        let turn = if self.state.is_pulling() { Turn::More } else { self.execute_control(ring, memory) };
+        if !self.pull(ring.running()) {
             return Turn::Later;
         }
-        self.give_back(queue, ring, memory);
+        self.control.give_back(ring, memory);
+        turn
+    }
+
+    fn execute_control(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
+        for _ in 0..COMMANDS_A_TURN {
+            if self.held.is_some() && !self.answer_alone(memory) {
+                return Turn::Done;
+            }
+            match ring.pop(memory, &mut self.control.chain) {
+                Popped::Chain => {
+                    if let Some(held) = self.control.command(&mut self.state, memory) {
+                        self.ask(held, memory);
+                    }
+                }
+                Popped::Nothing if ring.rearm(memory) => {}
+                Popped::Nothing => return Turn::Done,
+            }
+        }
+        Turn::More
+    }
+
+    fn work_cursor(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
+        let mut turn = Turn::More;
+        for _ in 0..COMMANDS_A_TURN {
+            match ring.pop(memory, &mut self.cursor.chain) {
+                Popped::Chain => {
+                    if let Some(held) = self.cursor.command(&mut self.state, memory) {
+                        // Questions belong on the control queue.
+                        self.cursor.answer(memory, &held.header, &encode_header(Status::ErrUnspec, &held.header));
+                    }
+                }
+                Popped::Nothing if ring.rearm(memory) => {}
+                Popped::Nothing => {
+                    turn = Turn::Done;
+                    break;
+                }
+            }
+        }
+        self.cursor.give_back(ring, memory);
         turn
     }
 
@@ -145,74 +189,6 @@ impl Gpu {
             }
         }
         true
-    }
-
-    fn give_back(&mut self, queue: usize, ring: &mut Ring, memory: &GuestMemory) {
-        for Answered { head, written } in self.answered[queue].drain(..) {
-            ring.push(memory, head, written);
-        }
-        ring.notify(memory);
-    }
-
-    fn execute(&mut self, queue: usize, ring: &mut Ring, memory: &GuestMemory) -> Turn {
-        for _ in 0..COMMANDS_A_TURN {
-            if queue == CONTROL && self.held.is_some() && !self.answer_alone(memory) {
-                return Turn::Done;
-            }
-            match ring.pop(memory, &mut self.chains[queue]) {
-                Popped::Chain => self.command(queue, memory),
-                Popped::Nothing if ring.rearm(memory) => {}
-                Popped::Nothing => return Turn::Done,
-            }
-        }
-        Turn::More
-    }
-
-    /// Executes the popped command and answers it, or holds it.
-    fn command(&mut self, queue: usize, memory: &GuestMemory) {
-        let chain = &self.chains[queue];
-        let mut bytes = [0; MAX_FIXED];
-        let len = chain.read_at(memory.map(), 0, &mut bytes);
-        let bytes = bytes.get(..len).unwrap_or_default();
-        let Some(header) = Header::decode(bytes) else {
-            debug!("a request of {len} bytes has no header");
-            self.answered[queue].push(Answered { head: chain.head(), written: 0 });
-            return;
-        };
-        let outcome = match Command::decode(&header, bytes) {
-            Ok(command) => self.state.execute(&command, chain, memory),
-            Err(DecodeError::Unknown { .. }) => Outcome::Status(Status::ErrUnspec),
-            Err(DecodeError::Short { .. }) => Outcome::Status(Status::ErrInvalidParameter),
-        };
-        match outcome {
-            Outcome::Status(status) => {
-                if status.is_error() {
-                    debug!("{} answered {status:?}", command::kind::name(header.kind).unwrap_or("unknown command"));
-                }
-                self.answer(queue, memory, &header, &encode_header(status, &header));
-            }
-            Outcome::Uuid(uuid) => self.answer(queue, memory, &header, &encode_uuid(&header, &uuid)),
-            Outcome::Ask(question) if queue == CONTROL => self.ask(Held { header, question }, memory),
-            Outcome::Ask(_) => self.answer(queue, memory, &header, &encode_header(Status::ErrUnspec, &header)),
-        }
-    }
-
-    /// Writes the response of the chain popped last. One that does not fit becomes an error that does; where not even
-    /// that fits, nothing is written.
-    fn answer(&mut self, queue: usize, memory: &GuestMemory, header: &Header, response: &[u8]) {
-        let chain = &self.chains[queue];
-        let room = chain.writable_len();
-        let short = encode_header(Status::ErrUnspec, header);
-        let response = if response.len() as u64 <= room { response } else { &short };
-        let written = if response.len() as u64 <= room { chain.write_at(memory.map(), 0, response) } else { 0 };
-        self.answered[queue].push(Answered { head: chain.head(), written: written as u32 });
-    }
-
-    /// Answers with an EDID of our own making.
-    fn answer_edid(&mut self, memory: &GuestMemory, header: &Header, (width, height): (u32, u32)) {
-        let mut response = [0; EDID_SIZE];
-        encode_edid(header, &edid::fallback(width, height), &mut response);
-        self.answer(CONTROL, memory, header, &response);
     }
 
     /// Holds a command until the display has answered; without a display it is answered at once.
@@ -238,9 +214,11 @@ impl Gpu {
                 heads[0] = InfoHead { rect: Rect::of_size(width, height), enabled: true, flags: 0 };
                 let mut response = [0; DISPLAY_INFO_SIZE];
                 encode_display_info(&header, &heads, &mut response);
-                self.answer(CONTROL, memory, &header, &response);
+                self.control.answer(memory, &header, &response);
             }
-            Some(Held { header, question: Question::Edid(_) }) => self.answer_edid(memory, &header, DEFAULT_SIZE),
+            Some(Held { header, question: Question::Edid(_) }) => {
+                self.control.answer_edid(memory, &header, DEFAULT_SIZE)
+            }
             None => {}
         }
         true
@@ -266,15 +244,15 @@ impl Gpu {
                     response.copy_from_slice(payload);
                     // It has room for a header: it is a whole response.
                     let _ = patch_header(response, &header);
-                    self.answer(CONTROL, memory, &header, response);
+                    self.control.answer(memory, &header, response);
                 }
                 Answer::EdidFor { width, height } => {
                     let size = if width == 0 || height == 0 { DEFAULT_SIZE } else { (width, height) };
-                    self.answer_edid(memory, &header, size);
+                    self.control.answer_edid(memory, &header, size);
                 }
                 Answer::NoSuchScanout => {
                     let response = encode_header(Status::ErrInvalidScanoutId, &header);
-                    self.answer(CONTROL, memory, &header, &response);
+                    self.control.answer(memory, &header, &response);
                 }
             }
         }
@@ -310,6 +288,66 @@ impl Gpu {
     }
 }
 
+impl Queue {
+    fn new() -> Self {
+        Self { chain: Chain::default(), answered: Vec::with_capacity(COMMANDS_A_TURN + 1) }
+    }
+
+    /// Executes the popped command and answers it. One that only the display can answer is returned.
+    fn command(&mut self, state: &mut State, memory: &GuestMemory) -> Option<Held> {
+        let mut bytes = [0; MAX_FIXED];
+        let len = self.chain.read_at(memory.map(), 0, &mut bytes);
+        let bytes = bytes.get(..len).unwrap_or_default();
+        let Some(header) = Header::decode(bytes) else {
+            debug!("a request of {len} bytes has no header");
+            self.answered.push(Answered { head: self.chain.head(), written: 0 });
+            return None;
+        };
+        let outcome = match Command::decode(&header, bytes) {
+            Ok(command) => state.execute(&command, &self.chain, memory),
+            Err(DecodeError::Unknown { .. }) => Outcome::Status(Status::ErrUnspec),
+            Err(DecodeError::Short { .. }) => Outcome::Status(Status::ErrInvalidParameter),
+        };
+        match outcome {
+            Outcome::Status(status) => {
+                if status.is_error() {
+                    debug!("{} answered {status:?}", command::kind::name(header.kind).unwrap_or("unknown command"));
+                }
+                self.answer(memory, &header, &encode_header(status, &header));
+            }
+            Outcome::Uuid(uuid) => self.answer(memory, &header, &encode_uuid(&header, &uuid)),
+            Outcome::Ask(question) => return Some(Held { header, question }),
+        }
+        None
+    }
+
+    /// Writes the response of the chain popped last. One that does not fit becomes an error that does; where not even
+    /// that fits, nothing is written.
+    fn answer(&mut self, memory: &GuestMemory, header: &Header, response: &[u8]) {
+        let room = self.chain.writable_len();
+        let short = encode_header(Status::ErrUnspec, header);
+        let response = if response.len() as u64 <= room { response } else { &short };
+        let fits = response.len() as u64 <= room;
+        let written = if fits { self.chain.write_at(memory.map(), 0, response) } else { 0 };
+        self.answered.push(Answered { head: self.chain.head(), written: u32::try_from(written).unwrap_or(0) });
+    }
+
+    /// Answers with an EDID of our own making.
+    fn answer_edid(&mut self, memory: &GuestMemory, header: &Header, (width, height): (u32, u32)) {
+        let mut response = [0; EDID_SIZE];
+        encode_edid(header, &edid::fallback(width, height), &mut response);
+        self.answer(memory, header, &response);
+    }
+
+    /// Gives back what was answered, and tells the guest once.
+    fn give_back(&mut self, ring: &mut Ring, memory: &GuestMemory) {
+        for Answered { head, written } in self.answered.drain(..) {
+            ring.push(memory, head, written);
+        }
+        ring.notify(memory);
+    }
+}
+
 impl Link {
     /// The display takes no more for now.
     fn note_blocked(&mut self) {
@@ -335,10 +373,9 @@ impl Device for Gpu {
     /// `events_read`, `events_clear`, `num_scanouts`, `num_capsets` (VIRTIO 1.3, 5.7.4); QEMU puts its own values
     /// over the first three. Whatever comes after is 0.
     fn read_config(&self, offset: u32, out: &mut [u8]) {
-        let mut config = [0; 16];
-        config[8..12].copy_from_slice(&(MAX_SCANOUTS as u32).to_le_bytes());
+        let config = [0, 0, NUM_SCANOUTS, 0].map(u32::to_le_bytes);
         out.fill(0);
-        let part = config.get(offset as usize..).unwrap_or_default();
+        let part = config.as_flattened().get(offset as usize..).unwrap_or_default();
         for (out, byte) in out.iter_mut().zip(part) {
             *out = *byte;
         }
@@ -365,7 +402,8 @@ impl Device for Gpu {
 
     fn reset(&mut self) {
         self.withdraw();
-        self.answered.iter_mut().for_each(Vec::clear);
+        self.control.answered.clear();
+        self.cursor.answered.clear();
         self.state.reset();
     }
 
@@ -376,11 +414,13 @@ impl Device for Gpu {
     }
 
     fn ring_stopping(&mut self, queue: usize, ring: &mut Ring, memory: &GuestMemory) {
-        if queue == CONTROL {
-            self.state.finish_pull();
+        if queue != CONTROL {
+            self.cursor.give_back(ring, memory);
+            return;
         }
-        self.give_back(queue, ring, memory);
-        if queue == CONTROL && self.withdraw() {
+        self.state.finish_pull();
+        self.control.give_back(ring, memory);
+        if self.withdraw() {
             ring.unpop();
         }
     }
@@ -395,33 +435,33 @@ impl Device for Gpu {
     }
 
     fn kicked(&mut self, queue: usize, rings: &mut Rings<'_>) -> Turn {
-        let turn = self.work(queue, rings);
-        self.paint(control_runs(rings));
+        let turn = match rings.rings.get_mut(queue) {
+            Some(ring) if queue == CONTROL => self.work_control(ring, rings.memory),
+            Some(ring) => self.work_cursor(ring, rings.memory),
+            None => Turn::Done,
+        };
+        self.paint(rings.rings.get(CONTROL).is_some_and(Ring::running));
         turn
     }
 
     fn ready(&mut self, _source: u8, readiness: Readiness, rings: &mut Rings<'_>) -> Turn {
-        let mut turn = Turn::Done;
+        let Some(ring) = rings.rings.get_mut(CONTROL) else { return Turn::Done };
+        let waited = self.held.is_some();
         if readiness.readable || readiness.hangup {
-            let memory = rings.memory;
-            let waited = self.held.is_some();
-            if let Some(ring) = rings.rings.get_mut(CONTROL)
-                && let Err(error) = self.hear(ring, memory)
-            {
+            if let Err(error) = self.hear(ring, rings.memory) {
                 self.lost(&error);
             }
             if readiness.hangup && self.link.as_ref().is_some_and(|link| link.failed) {
                 self.link = None;
             }
-            if waited && self.held.is_none() {
-                turn = self.work(CONTROL, rings);
-            }
         }
-        self.paint(control_runs(rings));
-        if self.state.is_pulling() {
-            turn = self.work(CONTROL, rings);
+        self.paint(ring.running());
+        if waited && self.held.is_none() || self.state.is_pulling() {
+            let turn = self.work_control(ring, rings.memory);
+            self.paint(ring.running());
+            return turn;
         }
-        turn
+        Turn::Done
     }
 }
 
@@ -444,7 +484,7 @@ fn try_paint(link: &mut Link, state: &mut State, running: bool) -> Result<bool, 
             display.rest(true)?;
             return Ok(true);
         }
-        let begun = if let Some(head) = dialog.next() {
+        let begun = if let Some(head) = dialog.next_message() {
             display.begin(head);
             true
         } else {
@@ -456,10 +496,6 @@ fn try_paint(link: &mut Link, state: &mut State, running: bool) -> Result<bool, 
         }
     }
     Ok(false)
-}
-
-fn control_runs(rings: &Rings<'_>) -> bool {
-    rings.rings.get(CONTROL).is_some_and(Ring::running)
 }
 
 /// Begins the next message about a cursor, if there is one.
