@@ -217,7 +217,7 @@ impl Gpu {
                 self.control.answer(memory, &header, &response);
             }
             Some(Held { header, question: Question::Edid(_) }) => {
-                self.control.answer_edid(memory, &header, DEFAULT_SIZE)
+                self.control.answer_edid(memory, &header, DEFAULT_SIZE);
             }
             None => {}
         }
