@@ -91,6 +91,7 @@ impl State {
 
     /// Looks all backings up anew.
     pub fn memory_changed(&mut self, memory: &GuestMemory) {
+        self.finish_pull();
         for resource in self.resources.values_mut() {
             if let Some((backing, _)) = resource.backing_mut() {
                 backing.memory_changed(memory);
@@ -224,8 +225,13 @@ impl State {
         Ok(())
     }
 
+    /// Whether a transfer is under way.
+    pub fn is_pulling(&self) -> bool {
+        self.pull.is_some()
+    }
+
     /// Does all that is left of the transfer under way.
-    fn finish_pull(&mut self) {
+    pub fn finish_pull(&mut self) {
         while self.pull_band() {}
     }
 

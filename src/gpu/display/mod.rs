@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, sendmsg};
+use nix::sys::socket::{MsgFlags, recv, sendmsg, setsockopt, sockopt};
 use thiserror::Error;
 use vhost::vhost_user::gpu_message::GpuBackendReq;
 
@@ -22,6 +22,8 @@ use super::resource::Image;
 use crate::reactor::{Interest, Watch};
 use crate::vhost_proto::device::{Registrar, Source};
 
+/// Room asked for in the socket, in bytes.
+const SEND_BUFFER: usize = 1 << 20;
 /// Rows of pixels handed to one system call.
 const MAX_ROWS: usize = 128;
 
@@ -87,6 +89,8 @@ impl Display {
     /// # Errors
     /// It cannot be watched.
     pub fn new(socket: OwnedFd, source: u8, registrar: &Registrar) -> io::Result<Self> {
+        // More room means fewer turns for a large picture; the system's limit cuts it down, and less will do.
+        let _ = setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER);
         let socket = registrar.watch(Source::Device(source), socket, Interest::Read)?;
         Ok(Self {
             socket,
