@@ -1,7 +1,5 @@
 //! What the test crates share: the program under test, a booted machine, pictures and what is drawn with them.
-//!
-//! Each crate uses a part of this, hence the allowance below.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each crate uses a part of this")]
 
 pub mod canvas;
 pub mod picture;

@@ -1,6 +1,6 @@
 //! Cursors: shown, moved, hidden and shown again, of any size, on any scanout.
 
-use seat_frontend::display::{Cursor, Event};
+use seat_frontend::display::{Cursor, Display, Event};
 use seat_frontend::gpu::{GpuDriver, Rect, format};
 use seat_frontend::machine::GpuMachine;
 
@@ -274,7 +274,7 @@ fn of_many_moves_a_slow_display_gets_the_last() {
     vm.display.with(|display| display.set_reading(true));
 
     vm.display.wait(soon(), |display| display.cursor(0).at == (999, 1)).unwrap();
-    let log = vm.display.with(|display| display.take_log());
+    let log = vm.display.with(Display::take_log);
     let moves = log.iter().filter(|event| matches!(event, Event::CursorPos { .. } | Event::CursorHide { .. }));
     assert!(moves.count() < 100);
 }

@@ -1,7 +1,7 @@
 //! What is sent to the display, and what is not: frames are compared tile by tile, and a slow display gets the newest
 //! state instead of all that was.
 
-use seat_frontend::display::{Event, message};
+use seat_frontend::display::{Display, Event, message};
 use seat_frontend::gpu::Rect;
 
 use crate::common::canvas::{Canvas, Settled, await_picture, canvas_on_screen, shows};
@@ -156,8 +156,8 @@ fn a_display_that_does_not_read_does_not_hold_the_guest_up_and_gets_the_newest_p
         display.set_reading(false);
     });
 
-    const FRAMES: u64 = 40;
-    for seed in 0..FRAMES {
+    let frames = 40;
+    for seed in 0..frames {
         canvas.draw(Picture::noise(800, 600, seed));
         canvas.present_all(&mut vm.driver);
     }
@@ -166,7 +166,7 @@ fn a_display_that_does_not_read_does_not_hold_the_guest_up_and_gets_the_newest_p
     await_picture(&vm, 0, &canvas.picture);
     let bytes = vm.display.with(|display| display.counters().bytes[message::UPDATE as usize]);
     let frame = 800 * 600 * 4;
-    assert!(bytes < 4 * frame, "{bytes} bytes for {FRAMES} frames of {frame} that were merged");
+    assert!(bytes < 4 * frame, "{bytes} bytes for {frames} frames of {frame} that were merged");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn cursors_go_before_pictures_to_a_slow_display() {
     vm.display.with(|display| display.set_reading(true));
     await_picture(&vm, 0, &canvas.picture);
 
-    let log = vm.display.with(|display| display.take_log());
+    let log = vm.display.with(Display::take_log);
     let moved = |event: &Event| matches!(event, Event::CursorPos { x: 7, .. } | Event::CursorHide { x: 7, .. });
     let place = log.iter().position(moved).expect("the cursor moved");
     assert!(place < log.len() / 2, "message {place} of {}", log.len());

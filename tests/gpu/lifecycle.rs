@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 use seat_frontend::control::wire::{VERSION, message};
 use seat_frontend::control::{Start, protocol, request};
-use seat_frontend::display::{Event, message as display_message};
+use seat_frontend::display::{Display, Event, message as display_message};
 use seat_frontend::gpu::{Command, format, resp};
 use seat_frontend::machine::GpuMachine;
 use seat_frontend::program::Program;
@@ -98,7 +98,7 @@ fn after_a_reboot_the_new_display_shows_nothing_of_the_old_guest() {
         vm.reboot().unwrap();
         canvas_on_screen(&mut vm, 2, 64, 64);
 
-        let log = vm.display.with(|display| display.take_log());
+        let log = vm.display.with(Display::take_log);
         let shown = |event: &&Event| matches!(event, Event::Scanout { width: 320, .. } | Event::CursorUpdate { .. });
         assert_eq!(log.iter().find(shown), None);
     });
@@ -129,7 +129,7 @@ fn a_pause_keeps_resources_and_the_new_display_gets_picture_and_cursor() {
 
             await_picture(&vm, 0, &canvas.picture);
             let cursor = |at| {
-                move |display: &seat_frontend::display::Display| {
+                move |display: &Display| {
                     let cursor = display.cursor(0);
                     cursor.visible && cursor.at == at && cursor.hot == (1, 2) && !cursor.shape.is_empty()
                 }
