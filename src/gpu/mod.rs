@@ -294,10 +294,7 @@ impl Gpu {
     /// The display hung up, or is not to be trusted any longer.
     fn lost(&mut self, error: &DisplayError) {
         match error {
-            DisplayError::Closed => {
-                debug!("{error}");
-                self.link = None;
-            }
+            DisplayError::Closed => self.part_with_display(),
             _ => {
                 error!("{error}; it is left alone until the next one comes");
                 if let Some(link) = &mut self.link {
@@ -349,6 +346,7 @@ impl Device for Gpu {
 
     fn set_display(&mut self, socket: OwnedFd, registrar: &Registrar) -> Result<(), Refusal> {
         let display = Display::new(socket, DISPLAY_SOURCE, registrar)?;
+        self.part_with_display();
         self.link = Some(Link { display, dialog: Dialog::default(), failed: false, blocked: None });
         self.state.new_display();
         // A command that waited for the old display's answer asks the new one.
@@ -386,10 +384,7 @@ impl Device for Gpu {
     }
 
     fn disconnected(&mut self) {
-        if let Some(link) = &self.link {
-            info!("{} bytes went to the last display", link.display.bytes_sent());
-        }
-        self.link = None;
+        self.part_with_display();
         self.reset();
         self.state.new_display();
     }
@@ -411,7 +406,7 @@ impl Device for Gpu {
                 self.lost(&error);
             }
             if readiness.hangup && self.link.as_ref().is_some_and(|link| link.failed) {
-                self.link = None;
+                self.part_with_display();
             }
             if waited && self.held.is_none() {
                 turn = self.work(CONTROL, rings);
@@ -426,6 +421,12 @@ impl Device for Gpu {
 }
 
 impl Gpu {
+    fn part_with_display(&mut self) {
+        if let Some(link) = self.link.take() {
+            info!("a display is gone that got {} bytes", link.display.bytes_sent());
+        }
+    }
+
     /// Forgets the held command. `true` where there was one.
     fn withdraw(&mut self) -> bool {
         if let Some(link) = &mut self.link {
