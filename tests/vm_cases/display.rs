@@ -96,10 +96,10 @@ fn pixels_that_did_not_change_are_not_sent() {
     seat.vm.guest("flip-bench 0 100 small").unwrap();
     seat.vm.guest("dirty-bench 0 100 small").unwrap();
     seat.vm.power_off().unwrap();
-    let said = seat.backend.wait_for_log(" bytes went to the last display").unwrap();
-    let sent: u64 = said.split_whitespace().rev().nth(6).and_then(|number| number.parse().ok()).unwrap();
+    let said = seat.backend.wait_for_log("a display is gone that got ").unwrap();
+    let sent: u64 = said.split_whitespace().rev().nth(1).unwrap().parse().unwrap();
     let once = 1920 * 1080 * 4;
-    assert!((once..once + 200 * 65536).contains(&sent), "{sent} bytes were sent");
+    assert!((once..once + 200 * 8192).contains(&sent), "{sent} bytes were sent");
 }
 
 #[test]
