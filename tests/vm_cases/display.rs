@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use seat_vm::{Gpu, Image, Rect, Value, picture};
+use seat_vm::{Config, Gpu, Image, Rect, Value, picture};
 
 use crate::seat::{Seat, no_text};
 
@@ -61,7 +61,7 @@ fn a_vga_shows_pictures_too() {
 
 #[test]
 fn the_last_of_many_frames_stays_on_the_screen() {
-    let Some(mut seat) = Seat::boot(|config| config.no_text_console()) else { return };
+    let Some(mut seat) = Seat::boot(Config::no_text_console) else { return };
     // Between two buffers that differ everywhere, by an odd and an even number of flips.
     seat.show(1, SIZES[0]);
     seat.vm.guest("flip-bench 0 301 all").unwrap();
@@ -90,7 +90,7 @@ fn the_last_of_many_frames_stays_on_the_screen() {
 
 #[test]
 fn pixels_that_did_not_change_are_not_sent() {
-    let Some(mut seat) = Seat::boot(|config| config.no_text_console()) else { return };
+    let Some(mut seat) = Seat::boot(Config::no_text_console) else { return };
     seat.show(1, (1920, 1080));
     // The kernel flushes the whole screen for each of these.
     seat.vm.guest("flip-bench 0 100 small").unwrap();

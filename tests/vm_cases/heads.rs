@@ -5,15 +5,16 @@ use seat_vm::{Image, Rect, Vm};
 use crate::seat::Seat;
 
 /// A window of that size is opened, or dragged to it; the guest is told by its EDID.
-fn plug(vm: &mut Vm, head: usize, (width, height): (u32, u32)) {
-    vm.set_ui_info(head as u32, width, height).unwrap();
+fn plug(vm: &mut Vm, head: u8, (width, height): (u32, u32)) {
+    vm.set_ui_info(head.into(), width, height).unwrap();
     let preferred = format!("{width}x{height}*");
+    let head = usize::from(head);
     vm.guest_until("list", |heads| heads[head]["connected"] == true && heads[head]["modes"][0] == *preferred).unwrap();
 }
 
-fn unplug(vm: &mut Vm, head: usize) {
-    vm.set_ui_info(head as u32, 0, 0).unwrap();
-    vm.guest_until("list", |heads| heads[head]["connected"] == false).unwrap();
+fn unplug(vm: &mut Vm, head: u8) {
+    vm.set_ui_info(head.into(), 0, 0).unwrap();
+    vm.guest_until("list", |heads| heads[usize::from(head)]["connected"] == false).unwrap();
 }
 
 #[test]

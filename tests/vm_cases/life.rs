@@ -8,7 +8,7 @@ const SIZE: (u32, u32) = (1024, 768);
 
 #[test]
 fn after_a_reset_a_reboot_and_a_rebind_the_screen_works() {
-    let Some(mut seat) = Seat::boot(|config| config.reboots()) else { return };
+    let Some(mut seat) = Seat::boot(Config::reboots) else { return };
     seat.show(1, SIZE);
     for (seed, restart) in (2..).zip([Vm::reset, Vm::reboot, Vm::reset]) {
         restart(&mut seat.vm).unwrap();
@@ -60,7 +60,7 @@ fn a_stopped_machine_keeps_its_picture_and_goes_on() {
 
 #[test]
 fn a_pause_in_the_midst_of_frames_loses_none() {
-    let Some(mut seat) = Seat::boot(|config| config.no_text_console()) else { return };
+    let Some(mut seat) = Seat::boot(Config::no_text_console) else { return };
     for seed in 1..4 {
         seat.show(seed, (1920, 1080));
         seat.vm.guest_begin("flip-bench 0 2001 all").unwrap();

@@ -1,9 +1,10 @@
 //! What a guest gets: frames a second, and processor time a frame, on QEMU's in-process gpu, on its packaged back end and
 //! on ours, side by side.
 //!
-//!     bench [--rounds=N] [BACK_END…]
+//!     make bench-vm
+//!     cargo run --release -p seat-vm --example frames -- [--rounds=N] BACK_END…
 //!
-//! Without a BACK_END it is the `vhost-user-gpu` beside this program. All machines are booted first and then take turns,
+//! All machines are booted first and then take turns,
 //! so that what else this computer does falls on all of them. A figure is the median of the rounds; the least and the
 //! most stand in brackets.
 
@@ -26,23 +27,21 @@ struct Verb {
     command: &'static str,
     change: &'static str,
     text: &'static str,
-    against: Against,
-    target: f64,
+    /// The column that ours is to be compared with.
+    against: &'static str,
+    target: Option<f64>,
 }
 
-/// Which column ours is to be compared with.
-#[derive(Clone, Copy, PartialEq)]
-enum Against {
-    InProcess,
-    Packaged,
-}
+const IN_PROCESS: &str = "in-process";
+const PACKAGED: &str = "packaged";
 
+/// A redraw has no target: there the guest's own drawing is in the time, and in-process is no 2.5 times packaged.
 #[rustfmt::skip]
 const VERBS: [Verb; 4] = [
-    Verb { command: "flip-bench",  change: "all",   text: "flip to another picture",    against: Against::Packaged,  target: 2.5 },
-    Verb { command: "dirty-bench", change: "all",   text: "redraw all, DIRTYFB",        against: Against::Packaged,  target: 2.5 },
-    Verb { command: "flip-bench",  change: "small", text: "flip, 16x16 differ",         against: Against::InProcess, target: 0.7 },
-    Verb { command: "dirty-bench", change: "small", text: "redraw 16x16, DIRTYFB",      against: Against::InProcess, target: 0.7 },
+    Verb { command: "flip-bench",  change: "all",   text: "flip to another picture", against: PACKAGED,  target: Some(2.5) },
+    Verb { command: "dirty-bench", change: "all",   text: "redraw all, DIRTYFB",     against: PACKAGED,  target: None },
+    Verb { command: "flip-bench",  change: "small", text: "flip, 16x16 differ",      against: IN_PROCESS, target: Some(0.7) },
+    Verb { command: "dirty-bench", change: "small", text: "redraw 16x16, DIRTYFB",   against: IN_PROCESS, target: Some(0.7) },
 ];
 
 fn main() -> ExitCode {
@@ -52,19 +51,17 @@ fn main() -> ExitCode {
         match argument.strip_prefix("--rounds=").map(str::parse) {
             Some(Ok(number @ 1..)) => rounds = number,
             None if !argument.starts_with('-') => programs.push(PathBuf::from(argument)),
-            _ => {
-                eprintln!("usage: bench [--rounds=N] [BACK_END…]");
-                return ExitCode::from(2);
-            }
+            _ => programs.clear(),
         }
     }
     if programs.is_empty() {
-        programs.extend(std::env::current_exe().map(|own| own.with_file_name("vhost-user-gpu")));
+        eprintln!("usage: frames [--rounds=N] BACK_END…");
+        return ExitCode::from(2);
     }
     match run(&programs, rounds) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bench: {error}");
+            eprintln!("frames: {error}");
             ExitCode::FAILURE
         }
     }
@@ -72,9 +69,9 @@ fn main() -> ExitCode {
 
 fn run(programs: &[PathBuf], rounds: usize) -> Result<()> {
     let lab = Lab::prepare()?;
-    let mut subjects = vec![Subject::boot("in-process", None, lab)?];
+    let mut subjects = vec![Subject::boot(IN_PROCESS, None, lab)?];
     match Backend::packaged() {
-        Ok(program) => subjects.push(Subject::boot("packaged", Some(&program), lab)?),
+        Ok(program) => subjects.push(Subject::boot(PACKAGED, Some(&program), lab)?),
         Err(Error::Missing(what)) => println!("(left out: {what})"),
         Err(error) => return Err(error),
     }
@@ -168,15 +165,14 @@ fn print_rows(verb: &Verb, subjects: &[Subject]) {
         let (least, most) = ends(&subject.rate);
         print!(" | {:>19}", format!("{:.0} ({least:.0}-{most:.0})", median(&subject.rate)));
     }
-    let (column, name) = match verb.against {
-        Against::InProcess => ("in-process", "in-process"),
-        Against::Packaged => ("packaged", "packaged"),
-    };
-    let other = subjects.iter().find(|subject| subject.name == column);
+    let name = verb.against;
+    let other = subjects.iter().find(|subject| subject.name == name);
     if let (Some(other), Some(ours)) = (other, subjects.last()) {
         let ratio = median(&ours.rate) / median(&other.rate);
-        let word = if ratio >= verb.target { "met" } else { "missed" };
-        print!(" | {ratio:.2} x {name}, {} {word}", verb.target);
+        print!(" | {ratio:.2} x {name}");
+        if let Some(target) = verb.target {
+            print!(", {target} {}", if ratio >= target { "met" } else { "missed" });
+        }
     }
     print!("\n{:<26}", "  CPU ms: QEMU + back end");
     for subject in subjects {
