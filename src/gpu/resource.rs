@@ -81,6 +81,8 @@ pub struct Resource {
     changed: TileMap,
     /// The scanouts that show it, by bit.
     pub shown_on: u16,
+    /// Whether a scanout ever showed it.
+    pub was_shown: bool,
     /// What RESOURCE_ASSIGN_UUID gave it.
     pub uuid: Option<[u8; 16]>,
 }
@@ -97,7 +99,7 @@ impl Resource {
         }
         let image = Image::new(width, height, budget).ok_or(Status::ErrOutOfMemory)?;
         let changed = TileMap::new(width, height).ok_or(Status::ErrOutOfMemory)?;
-        Ok(Self { image, format, backing: None, changed, shown_on: 0, uuid: None })
+        Ok(Self { image, format, backing: None, changed, shown_on: 0, was_shown: false, uuid: None })
     }
 
     /// The host copy.
