@@ -110,13 +110,24 @@ pub struct Totals {
     pub updates: u64,
 }
 
-#[derive(Default)]
+/// What [`Shared::goal`] is while nobody waits.
+const NOBODY: u64 = u64::MAX;
+
 struct Shared {
     bytes: AtomicU64,
     messages: AtomicU64,
     updates: AtomicU64,
-    waiting: AtomicBool,
+    /// Somebody waits and is to be woken once this many bytes were read.
+    goal: AtomicU64,
     ended: AtomicBool,
+}
+
+impl Shared {
+    fn new() -> Shared {
+        let zero = || AtomicU64::new(0);
+        let (bytes, messages, updates) = (zero(), zero(), zero());
+        Shared { bytes, messages, updates, goal: AtomicU64::new(NOBODY), ended: AtomicBool::new(false) }
+    }
 }
 
 /// A [`Drain`] in a thread of its own. In steady state neither side allocates.
@@ -130,7 +141,7 @@ pub struct DrainThread {
 impl DrainThread {
     /// Reads `stream` until its end in a thread.
     pub fn spawn(stream: UnixStream, config: DisplayConfig) -> Result<DrainThread> {
-        let (shared, wake) = (Arc::new(Shared::default()), Arc::new(new_eventfd()?));
+        let (shared, wake) = (Arc::new(Shared::new()), Arc::new(new_eventfd()?));
         let ours = stream.try_clone().map_err(|error| Error::io("dup", error))?;
         let (theirs, signal) = (shared.clone(), wake.clone());
         let body = move || {
@@ -159,9 +170,18 @@ impl DrainThread {
         }
     }
 
-    /// Waits until `done` holds of what was read.
-    pub fn wait(&self, deadline: Deadline, mut done: impl FnMut(Totals) -> bool) -> Result<Totals> {
-        self.shared.waiting.store(true, Ordering::SeqCst);
+    /// Waits until `done` holds of what was read; looks at it after each receive.
+    pub fn wait(&self, deadline: Deadline, done: impl FnMut(Totals) -> bool) -> Result<Totals> {
+        self.wait_from(0, deadline, done)
+    }
+
+    /// Waits until `bytes` have been read in all. Sleeps until then, so that the wait costs the reader nothing.
+    pub fn wait_bytes(&self, bytes: u64, deadline: Deadline) -> Result<Totals> {
+        self.wait_from(bytes, deadline, |totals| totals.bytes >= bytes)
+    }
+
+    fn wait_from(&self, goal: u64, deadline: Deadline, mut done: impl FnMut(Totals) -> bool) -> Result<Totals> {
+        self.shared.goal.store(goal, Ordering::SeqCst);
         let result = loop {
             let totals = self.totals();
             if done(totals) {
@@ -176,13 +196,8 @@ impl DrainThread {
                 Err(error) => break Err(error),
             }
         };
-        self.shared.waiting.store(false, Ordering::SeqCst);
+        self.shared.goal.store(NOBODY, Ordering::SeqCst);
         result
-    }
-
-    /// Waits until `bytes` have been read in all.
-    pub fn wait_bytes(&self, bytes: u64, deadline: Deadline) -> Result<Totals> {
-        self.wait(deadline, |totals| totals.bytes >= bytes)
     }
 
     /// Closes the socket and ends the thread.
@@ -215,8 +230,8 @@ fn drain(stream: &UnixStream, mut drain: Drain, shared: &Shared, wake: &EventFd)
         let counters = drain.counters();
         shared.messages.store(counters.all_messages(), Ordering::SeqCst);
         shared.updates.store(counters.of(message::UPDATE), Ordering::SeqCst);
-        shared.bytes.fetch_add(count as u64, Ordering::SeqCst);
-        if shared.waiting.load(Ordering::SeqCst) {
+        let bytes = shared.bytes.fetch_add(count as u64, Ordering::SeqCst) + count as u64;
+        if bytes >= shared.goal.load(Ordering::SeqCst) {
             let _ = wake.write(1);
         }
     }
