@@ -21,7 +21,7 @@ use crate::vhost_proto::wire::{self, Reply};
 /// Control messages worked off before the others get their turn.
 const MESSAGES_A_TURN: usize = 16;
 
-/// How long to sleep between looks at a ring that has no kick eventfd.
+/// How long to sleep between looks at a ring that has no kick eventfd, or whose device asks for it.
 const POLL_MILLISECONDS: u16 = 1;
 
 /// Why the program ends with a status that is not 0.
@@ -72,13 +72,16 @@ struct Backend<D> {
     _signals: Watch<SignalFd>,
     /// Rings with work left, by bit.
     pending: u32,
+    /// Rings with work left that waits for something, by bit.
+    later: u32,
 }
 
 impl<D: Device> Backend<D> {
     fn new(device: D, endpoint: Endpoint, signals: SignalFd) -> Result<Self, Error> {
         let reactor = Reactor::new()?;
         let signals = reactor.registrar().watch(Source::Signal, signals, Interest::Read)?;
-        let mut backend = Self { reactor, device, front_end: None, listener: None, _signals: signals, pending: 0 };
+        let mut backend =
+            Self { reactor, device, front_end: None, listener: None, _signals: signals, pending: 0, later: 0 };
         match endpoint {
             Endpoint::Connected(stream) => backend.welcome(stream)?,
             Endpoint::Listening(listener) => {
@@ -106,7 +109,7 @@ impl<D: Device> Backend<D> {
         let polled = self.front_end.as_ref().map_or(0, |front_end| front_end.session.polled());
         if self.pending != 0 {
             Timeout::Now
-        } else if polled != 0 {
+        } else if polled | self.later != 0 {
             Timeout::Milliseconds(POLL_MILLISECONDS)
         } else {
             Timeout::Never
@@ -135,7 +138,7 @@ impl<D: Device> Backend<D> {
     /// Gives every ring with work left one more turn.
     fn work_off(&mut self) {
         let polled = self.front_end.as_ref().map_or(0, |front_end| front_end.session.polled());
-        let rings = std::mem::take(&mut self.pending) | polled;
+        let rings = std::mem::take(&mut self.pending) | std::mem::take(&mut self.later) | polled;
         for queue in 0..MAX_QUEUES {
             if rings & (1 << queue) != 0 {
                 self.kicked(queue);
@@ -151,8 +154,10 @@ impl<D: Device> Backend<D> {
     }
 
     fn note(&mut self, turn: Turn, queue: usize) {
-        if turn == Turn::More {
-            self.pending |= 1 << queue;
+        match turn {
+            Turn::Done => {}
+            Turn::More => self.pending |= 1 << queue,
+            Turn::Later => self.later |= 1 << queue,
         }
     }
 
@@ -204,6 +209,7 @@ impl<D: Device> Backend<D> {
     fn farewell(&mut self, end: End) -> Result<Flow, Error> {
         self.front_end = None;
         self.pending = 0;
+        self.later = 0;
         self.device.disconnected();
         match (&self.listener, end) {
             (None, End::HungUp) => Ok(Flow::Stop),

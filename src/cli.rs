@@ -130,7 +130,7 @@ fn try_run<P: Program>(arguments: Vec<OsString>) -> Result<(), Failure> {
     }
     match options::parse::<P>(arguments)? {
         Request::Help => print(&help::<P>()),
-        Request::Version => print(&format!("{} {}", P::NAME, env!("CARGO_PKG_VERSION"))),
+        Request::Version => print(&format!("{} (vhost-seat) {}", P::NAME, env!("CARGO_PKG_VERSION"))),
         Request::Serve { program, socket, log_level } => {
             // There is one logger only if somebody else runs this as a library; theirs is as good.
             let _ = logger::init(P::NAME, log_level);

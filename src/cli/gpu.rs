@@ -23,8 +23,7 @@ impl Program for GpuProgram {
     const NAME: &'static str = "vhost-user-gpu";
     const DEVICE_TYPE: &'static str = "gpu";
     const PURPOSE: &'static str = "a virtual machine's screen, served over vhost-user";
-    const HELP: &'static str = "\
-  --max-hostmem=SIZE      host memory that a guest can make this program hold, in
+    const HELP: &'static str = "  --max-hostmem=SIZE      host memory that a guest can make this program hold, in
                           bytes or with K, M or G (default 256M)
   --virgl                 3D rendering: not supported yet, refused
   --render-node=PATH      the GPU to render on: not supported yet, refused

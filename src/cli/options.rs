@@ -14,8 +14,7 @@ use thiserror::Error;
 use super::Program;
 
 /// What `--help` says of the common options.
-pub const HELP: &str = "\
-  --socket-path=PATH      listen on this Unix socket, for one front end after another
+pub const HELP: &str = "  --socket-path=PATH      listen on this Unix socket, for one front end after another
   --fd=FDNUM              use this inherited Unix socket, connected or listening
   --print-capabilities    print what this program can do here, as JSON, and exit
   --log-level=LEVEL       error, warn (default), info, debug or trace

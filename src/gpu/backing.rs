@@ -135,3 +135,81 @@ impl Reader<'_> {
         self.runs.get(self.current).is_some_and(|run| offset.checked_sub(run.start).is_some_and(|into| into < run.len))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vhost_proto::wire::MemoryRegion;
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use std::fs::File;
+
+    const SIZE: u64 = 0x1_0000;
+
+    /// Three regions: two that touch, one behind a hole. Each byte tells its address.
+    fn memory() -> GuestMemory {
+        let mut memory = GuestMemory::default();
+        for (index, guest_addr) in [0, SIZE, 4 * SIZE].into_iter().enumerate() {
+            let file = File::from(memfd_create("backing", MFdFlags::empty()).unwrap());
+            file.set_len(SIZE).unwrap();
+            let user_addr = 0x7000_0000 + index as u64 * SIZE;
+            memory.add(MemoryRegion { guest_addr, size: SIZE, user_addr, mmap_offset: 0 }, file.into()).unwrap();
+            let bytes: Vec<u8> = (guest_addr..guest_addr + SIZE).map(telling).collect();
+            memory.map().write_slice(&bytes, GuestAddress(guest_addr)).unwrap();
+        }
+        memory
+    }
+
+    fn telling(addr: u64) -> u8 {
+        (addr ^ (addr >> 8) ^ (addr >> 16)) as u8
+    }
+
+    fn entries(list: &[(u64, u32)]) -> Vec<Entry> {
+        list.iter().map(|(addr, len)| Entry { addr: GuestAddress(*addr), len: *len }).collect()
+    }
+
+    #[test]
+    fn any_piece_of_a_scattered_backing_reads_as_the_guest_wrote_it() {
+        let memory = memory();
+        let list = [(0x8003, 1), (SIZE - 5, 11), (0, 0), (4 * SIZE + 1, 300), (7, 64), (0x9000, 1000), (0xa000, 3)];
+        let whole: Vec<u8> =
+            list.iter().flat_map(|(addr, len)| (*addr..*addr + u64::from(*len)).map(telling)).collect();
+        let backing = Backing::new(entries(&list), &memory).unwrap();
+        assert_eq!(backing.len(), whole.len() as u64);
+        let mut reader = backing.reader();
+        for start in 0..whole.len() {
+            for len in [1, 2, 63, whole.len() - start] {
+                let mut out = vec![0; len.min(whole.len() - start)];
+                assert!(reader.read(start as u64, &mut out));
+                assert_eq!(out, whole[start..start + out.len()], "{len} bytes at {start}");
+            }
+        }
+        assert!(!reader.read(whole.len() as u64, &mut [0]), "there is nothing beyond the end");
+        assert!(!reader.read(whole.len() as u64 - 1, &mut [0; 2]));
+        assert!(!reader.read(u64::MAX, &mut [0]));
+    }
+
+    #[test]
+    fn entries_that_follow_each_other_in_memory_are_one_run() {
+        let backing = Backing::new(entries(&[(0x1000, 0x1000), (0x2000, 0x1000), (0x5000, 1)]), &memory()).unwrap();
+        assert_eq!(backing.runs.len(), 2);
+    }
+
+    #[test]
+    fn a_backing_that_is_partly_outside_memory_is_refused() {
+        let memory = memory();
+        for outside in [(2 * SIZE - 1, 2), (3 * SIZE, 1), (5 * SIZE, 1), (u64::MAX, 1), (4 * SIZE, u32::MAX)] {
+            assert!(Backing::new(entries(&[(0, 16), outside]), &memory).is_none(), "{outside:x?}");
+        }
+    }
+
+    #[test]
+    fn a_backing_whose_memory_went_is_empty_until_it_comes_back() {
+        let memory = memory();
+        let mut backing = Backing::new(entries(&[(4 * SIZE, 16)]), &memory).unwrap();
+        backing.memory_changed(&GuestMemory::default());
+        assert_eq!(backing.len(), 0);
+        assert!(!backing.reader().read(0, &mut [0]));
+        backing.memory_changed(&memory);
+        assert_eq!(backing.len(), 16);
+    }
+}

@@ -20,6 +20,7 @@ pub mod state;
 pub mod tiles;
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use log::{debug, error, info};
 
@@ -44,10 +45,12 @@ const COMMANDS_A_TURN: usize = 64;
 const BYTES_A_TURN: u64 = 8 << 20;
 /// Most pixels in one UPDATE. QEMU allocates, reads and copies each one whole: this many stay in its cache and under
 /// its allocator's threshold for mapping memory (128 KiB).
-const PIXELS_AN_UPDATE: u32 = 31 * 1024;
+const PIXELS_AN_UPDATE: u32 = 24 * 1024;
+/// How long a transfer under way waits for a display that takes nothing.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 const CONTROL: usize = 0;
-const CURSOR: usize = 1;
+
 /// The one descriptor of our own.
 const DISPLAY_SOURCE: u8 = 0;
 
@@ -71,6 +74,8 @@ struct Link {
     dialog: Dialog,
     /// It broke the protocol: it is kept open, and no longer used.
     failed: bool,
+    /// Since when it takes nothing, with the number of bytes that it had taken by then.
+    blocked: Option<(Instant, u64)>,
 }
 
 /// A command that waits for the display's answer; its chain is the one popped last.
@@ -88,41 +93,74 @@ pub struct Gpu {
     held: Option<Held>,
     /// The chain popped last, by queue: reused, so that popping allocates nothing.
     chains: [Chain; 2],
+    /// Chains answered and not given back yet, by queue.
+    answered: [Vec<Answered>; 2],
+}
+
+/// A chain with its response written.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    head: u16,
+    written: u32,
 }
 
 impl Gpu {
     /// A device that no guest has used yet.
     pub fn new(options: Options) -> Self {
-        Self { state: State::new(options.max_hostmem), link: None, held: None, chains: Default::default() }
+        Self {
+            state: State::new(options.max_hostmem),
+            link: None,
+            held: None,
+            chains: Default::default(),
+            answered: std::array::from_fn(|_| Vec::with_capacity(COMMANDS_A_TURN + 1)),
+        }
     }
 
-    /// Works off one queue, answers, then paints.
+    /// Works off one queue: executes what is there, shows it, and gives the answers back, all at once. While a large
+    /// transfer is under way it is shown as it comes; the guest, who may draw anew once it has the answer, has it last.
     fn work(&mut self, queue: usize, rings: &mut Rings<'_>) -> Turn {
         let memory = rings.memory;
         let Some(ring) = rings.rings.get_mut(queue) else { return Turn::Done };
-        let turn = if queue == CONTROL { self.control(ring, memory) } else { self.cursor(ring, memory) };
-        ring.notify(memory);
+        let turn = if queue != CONTROL {
+            self.execute(queue, ring, memory)
+        } else if self.state.is_pulling() {
+            Turn::More
+        } else {
+            self.execute(queue, ring, memory)
+        };
+        if queue == CONTROL && !self.pull(ring.running()) {
+            return Turn::Later;
+        }
+        self.give_back(queue, ring, memory);
         turn
     }
 
-    fn control(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
-        for _ in 0..COMMANDS_A_TURN {
-            if self.held.is_some() && !self.answer_alone(ring, memory) {
-                return Turn::Done;
-            }
-            match ring.pop(memory, &mut self.chains[CONTROL]) {
-                Popped::Chain => self.command(CONTROL, ring, memory),
-                Popped::Nothing if ring.rearm(memory) => {}
-                Popped::Nothing => return Turn::Done,
+    /// Goes on with the transfer under way, band by band, each painted while it is in the cache. `false` where the
+    /// display takes no more for now: the rest can wait a little.
+    fn pull(&mut self, running: bool) -> bool {
+        while self.state.pull_band() {
+            self.paint(running);
+            if self.state.is_pulling() && self.link.as_mut().is_some_and(Link::is_worth_waiting_for) {
+                return false;
             }
         }
-        Turn::More
+        true
     }
 
-    fn cursor(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
+    fn give_back(&mut self, queue: usize, ring: &mut Ring, memory: &GuestMemory) {
+        for Answered { head, written } in self.answered[queue].drain(..) {
+            ring.push(memory, head, written);
+        }
+        ring.notify(memory);
+    }
+
+    fn execute(&mut self, queue: usize, ring: &mut Ring, memory: &GuestMemory) -> Turn {
         for _ in 0..COMMANDS_A_TURN {
-            match ring.pop(memory, &mut self.chains[CURSOR]) {
-                Popped::Chain => self.command(CURSOR, ring, memory),
+            if queue == CONTROL && self.held.is_some() && !self.answer_alone(memory) {
+                return Turn::Done;
+            }
+            match ring.pop(memory, &mut self.chains[queue]) {
+                Popped::Chain => self.command(queue, memory),
                 Popped::Nothing if ring.rearm(memory) => {}
                 Popped::Nothing => return Turn::Done,
             }
@@ -131,14 +169,14 @@ impl Gpu {
     }
 
     /// Executes the popped command and answers it, or holds it.
-    fn command(&mut self, queue: usize, ring: &mut Ring, memory: &GuestMemory) {
+    fn command(&mut self, queue: usize, memory: &GuestMemory) {
         let chain = &self.chains[queue];
         let mut bytes = [0; MAX_FIXED];
         let len = chain.read_at(memory.map(), 0, &mut bytes);
         let bytes = bytes.get(..len).unwrap_or_default();
         let Some(header) = Header::decode(bytes) else {
             debug!("a request of {len} bytes has no header");
-            ring.push(memory, chain.head(), 0);
+            self.answered[queue].push(Answered { head: chain.head(), written: 0 });
             return;
         };
         let outcome = match Command::decode(&header, bytes) {
@@ -151,106 +189,106 @@ impl Gpu {
                 if status.is_error() {
                     debug!("{} answered {status:?}", command::kind::name(header.kind).unwrap_or("unknown command"));
                 }
-                respond(ring, memory, chain, &header, &encode_header(status, &header));
+                self.answer(queue, memory, &header, &encode_header(status, &header));
             }
-            Outcome::Uuid(uuid) => respond(ring, memory, chain, &header, &encode_uuid(&header, &uuid)),
-            Outcome::Ask(question) if queue == CONTROL => self.ask(Held { header, question }, ring, memory),
-            Outcome::Ask(_) => respond(ring, memory, chain, &header, &encode_header(Status::ErrUnspec, &header)),
+            Outcome::Uuid(uuid) => self.answer(queue, memory, &header, &encode_uuid(&header, &uuid)),
+            Outcome::Ask(question) if queue == CONTROL => self.ask(Held { header, question }, memory),
+            Outcome::Ask(_) => self.answer(queue, memory, &header, &encode_header(Status::ErrUnspec, &header)),
         }
     }
 
+    /// Writes the response of the chain popped last. One that does not fit becomes an error that does; where not even
+    /// that fits, nothing is written.
+    fn answer(&mut self, queue: usize, memory: &GuestMemory, header: &Header, response: &[u8]) {
+        let chain = &self.chains[queue];
+        let room = chain.writable_len();
+        let short = encode_header(Status::ErrUnspec, header);
+        let response = if response.len() as u64 <= room { response } else { &short };
+        let written = if response.len() as u64 <= room { chain.write_at(memory.map(), 0, response) } else { 0 };
+        self.answered[queue].push(Answered { head: chain.head(), written: written as u32 });
+    }
+
+    /// Answers with an EDID of our own making.
+    fn answer_edid(&mut self, memory: &GuestMemory, header: &Header, (width, height): (u32, u32)) {
+        let mut response = [0; EDID_SIZE];
+        encode_edid(header, &edid::fallback(width, height), &mut response);
+        self.answer(CONTROL, memory, header, &response);
+    }
+
     /// Holds a command until the display has answered; without a display it is answered at once.
-    fn ask(&mut self, held: Held, ring: &mut Ring, memory: &GuestMemory) {
+    fn ask(&mut self, held: Held, memory: &GuestMemory) {
+        self.held = Some(held);
         match &mut self.link {
-            Some(link) if !link.failed => {
-                link.dialog.ask(held.question);
-                self.held = Some(held);
-            }
+            Some(link) if !link.failed => link.dialog.ask(held.question),
             _ => {
-                self.held = Some(held);
-                self.answer_alone(ring, memory);
+                self.answer_alone(memory);
             }
         }
     }
 
     /// Answers the held command where there is no display to ask. `false` where there is one, and it is waited for.
-    fn answer_alone(&mut self, ring: &mut Ring, memory: &GuestMemory) -> bool {
-        if self.link.as_ref().is_some_and(|link| !link.failed) || !ring.running() {
+    fn answer_alone(&mut self, memory: &GuestMemory) -> bool {
+        if self.link.as_ref().is_some_and(|link| !link.failed) {
             return false;
         }
-        let (width, height) = DEFAULT_SIZE;
         match self.held.take() {
             Some(Held { header, question: Question::DisplayInfo }) => {
+                let (width, height) = DEFAULT_SIZE;
                 let mut heads = [InfoHead::default(); MAX_SCANOUTS];
                 heads[0] = InfoHead { rect: Rect::of_size(width, height), enabled: true, flags: 0 };
                 let mut response = [0; DISPLAY_INFO_SIZE];
                 encode_display_info(&header, &heads, &mut response);
-                respond(ring, memory, &self.chains[CONTROL], &header, &response);
+                self.answer(CONTROL, memory, &header, &response);
             }
-            Some(Held { header, question: Question::Edid(_) }) => {
-                respond_edid(ring, memory, &self.chains[CONTROL], &header, width, height);
-            }
+            Some(Held { header, question: Question::Edid(_) }) => self.answer_edid(memory, &header, DEFAULT_SIZE),
             None => {}
         }
         true
     }
 
-    /// Takes the display's replies and answers the held command with the one that is for it.
+    /// Takes the display's replies and answers the held command with the one that is for it; [`Gpu::work`] gives it
+    /// back.
     fn hear(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Result<(), DisplayError> {
-        let Some(Link { display, dialog, failed: false }) = &mut self.link else { return Ok(()) };
-        while let Some(reply) = display.receive()? {
+        loop {
+            let Some(Link { display, dialog, failed: false, .. }) = &mut self.link else { return Ok(()) };
+            let Some(reply) = display.receive()? else { return Ok(()) };
             let Some(answer) = dialog.reply(&reply)? else { continue };
             let Some(Held { header, .. }) = self.held.take() else { continue };
-            let chain = &self.chains[CONTROL];
             if !ring.running() {
-                // Stopped or disabled meanwhile: the command is the guest's again and will be asked anew.
+                // Disabled meanwhile: the command is the guest's again, and will be asked anew.
                 ring.unpop();
                 continue;
             }
             match answer {
-                Answer::DisplayInfo(payload) => {
-                    respond_with(ring, memory, chain, &header, Status::OkDisplayInfo, payload)
+                Answer::DisplayInfo(payload) | Answer::Edid(payload) => {
+                    let mut response = [0; EDID_SIZE];
+                    let Some(response) = response.get_mut(..payload.len()) else { continue };
+                    response.copy_from_slice(payload);
+                    // It has room for a header: it is a whole response.
+                    let _ = patch_header(response, &header);
+                    self.answer(CONTROL, memory, &header, response);
                 }
-                Answer::Edid(payload) => respond_with(ring, memory, chain, &header, Status::OkEdid, payload),
-                Answer::EdidFor { width: 0, .. } | Answer::EdidFor { height: 0, .. } => {
-                    respond_edid(ring, memory, chain, &header, DEFAULT_SIZE.0, DEFAULT_SIZE.1);
+                Answer::EdidFor { width, height } => {
+                    let size = if width == 0 || height == 0 { DEFAULT_SIZE } else { (width, height) };
+                    self.answer_edid(memory, &header, size);
                 }
-                Answer::EdidFor { width, height } => respond_edid(ring, memory, chain, &header, width, height),
                 Answer::NoSuchScanout => {
                     let response = encode_header(Status::ErrInvalidScanoutId, &header);
-                    respond(ring, memory, chain, &header, &response);
+                    self.answer(CONTROL, memory, &header, &response);
                 }
             }
         }
-        Ok(())
     }
 
     /// Tells the display what it does not know yet, as far as it listens: questions first, then cursors (small, and
     /// somebody's hand is on the mouse), then pictures.
     fn paint(&mut self, running: bool) {
-        if let Err(error) = self.try_paint(running) {
-            self.lost(&error);
+        let Some(link) = self.link.as_mut().filter(|link| !link.failed) else { return };
+        match try_paint(link, &mut self.state, running) {
+            Ok(true) => link.blocked = None,
+            Ok(false) => link.note_blocked(),
+            Err(error) => self.lost(&error),
         }
-    }
-
-    fn try_paint(&mut self, running: bool) -> Result<(), DisplayError> {
-        let Some(Link { display, dialog, failed: false }) = &mut self.link else { return Ok(()) };
-        let limit = display.bytes_sent().saturating_add(BYTES_A_TURN);
-        while display.advance()? {
-            if display.bytes_sent() >= limit {
-                return display.rest(true);
-            }
-            let begun = if let Some(head) = dialog.next() {
-                display.begin(head);
-                true
-            } else {
-                running && (paint_pointer(&mut self.state, display) || paint_scanout(&mut self.state, display))
-            };
-            if !begun {
-                return display.rest(false);
-            }
-        }
-        Ok(())
     }
 
     /// The display hung up, or is not to be trusted any longer.
@@ -269,6 +307,21 @@ impl Gpu {
             }
         }
         self.state.new_display();
+    }
+}
+
+impl Link {
+    /// The display takes no more for now.
+    fn note_blocked(&mut self) {
+        let sent = self.display.bytes_sent();
+        if self.blocked.is_none_or(|(_, before)| before != sent) {
+            self.blocked = Some((Instant::now(), sent));
+        }
+    }
+
+    /// Whether the display takes nothing now, but did a moment ago.
+    fn is_worth_waiting_for(&mut self) -> bool {
+        !self.failed && self.blocked.is_some_and(|(since, _)| since.elapsed() < PATIENCE)
     }
 }
 
@@ -296,7 +349,7 @@ impl Device for Gpu {
 
     fn set_display(&mut self, socket: OwnedFd, registrar: &Registrar) -> Result<(), Refusal> {
         let display = Display::new(socket, DISPLAY_SOURCE, registrar)?;
-        self.link = Some(Link { display, dialog: Dialog::default(), failed: false });
+        self.link = Some(Link { display, dialog: Dialog::default(), failed: false, blocked: None });
         self.state.new_display();
         // A command that waited for the old display's answer asks the new one.
         if let (Some(link), Some(held)) = (&mut self.link, &self.held) {
@@ -312,6 +365,7 @@ impl Device for Gpu {
 
     fn reset(&mut self) {
         self.withdraw();
+        self.answered.iter_mut().for_each(Vec::clear);
         self.state.reset();
     }
 
@@ -321,7 +375,11 @@ impl Device for Gpu {
         }
     }
 
-    fn ring_stopping(&mut self, queue: usize, ring: &mut Ring) {
+    fn ring_stopping(&mut self, queue: usize, ring: &mut Ring, memory: &GuestMemory) {
+        if queue == CONTROL {
+            self.state.finish_pull();
+        }
+        self.give_back(queue, ring, memory);
         if queue == CONTROL && self.withdraw() {
             ring.unpop();
         }
@@ -360,6 +418,9 @@ impl Device for Gpu {
             }
         }
         self.paint(control_runs(rings));
+        if self.state.is_pulling() {
+            turn = self.work(CONTROL, rings);
+        }
         turn
     }
 }
@@ -372,6 +433,29 @@ impl Gpu {
         }
         self.held.take().is_some()
     }
+}
+
+/// Sends until nothing is left to say (`true`) or the display takes no more for now (`false`).
+fn try_paint(link: &mut Link, state: &mut State, running: bool) -> Result<bool, DisplayError> {
+    let Link { display, dialog, .. } = link;
+    let limit = display.bytes_sent().saturating_add(BYTES_A_TURN);
+    while display.advance()? {
+        if display.bytes_sent() >= limit {
+            display.rest(true)?;
+            return Ok(true);
+        }
+        let begun = if let Some(head) = dialog.next() {
+            display.begin(head);
+            true
+        } else {
+            running && (paint_pointer(state, display) || paint_scanout(state, display))
+        };
+        if !begun {
+            display.rest(false)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn control_runs(rings: &Rings<'_>) -> bool {
@@ -412,35 +496,4 @@ fn paint_scanout(state: &mut State, display: &mut Display) -> bool {
         }
     }
     false
-}
-
-/// Answers with an EDID of our own making.
-fn respond_edid(ring: &mut Ring, memory: &GuestMemory, chain: &Chain, header: &Header, width: u32, height: u32) {
-    let mut response = [0; EDID_SIZE];
-    encode_edid(header, &edid::generate(width, height), &mut response);
-    respond(ring, memory, chain, header, &response);
-}
-
-/// Answers with the display's own response, whose header becomes one to `header`.
-fn respond_with(ring: &mut Ring, memory: &GuestMemory, chain: &Chain, header: &Header, status: Status, payload: &[u8]) {
-    let mut response = [0; EDID_SIZE];
-    if let Some(response) = response.get_mut(..payload.len()) {
-        response.copy_from_slice(payload);
-        for (place, byte) in response.iter_mut().zip(status.code().to_le_bytes()) {
-            *place = byte;
-        }
-        // It has room for a header: it is a whole response.
-        let _ = patch_header(response, header);
-        respond(ring, memory, chain, header, response);
-    }
-}
-
-/// Writes a response and gives the chain back. One that does not fit becomes an error that does; where not even that
-/// fits, nothing is written.
-fn respond(ring: &mut Ring, memory: &GuestMemory, chain: &Chain, header: &Header, response: &[u8]) {
-    let room = chain.writable_len();
-    let short = encode_header(Status::ErrUnspec, header);
-    let response = if response.len() as u64 <= room { response } else { &short };
-    let written = if response.len() as u64 <= room { chain.write_at(memory.map(), 0, response) } else { 0 };
-    ring.push(memory, chain.head(), written as u32);
 }

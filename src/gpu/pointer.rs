@@ -1,7 +1,7 @@
 //! A scanout's cursor: its shape, its place, and what the display still has to be told of them. No I/O.
 
 use super::cursor;
-use super::display::wire::{CURSOR_LEN, CURSOR_SIDE};
+use super::display::wire::CURSOR_LEN;
 use super::resource::Image;
 
 /// One scanout's cursor.
@@ -29,12 +29,13 @@ pub enum Step<'a> {
 impl Pointer {
     /// UPDATE_CURSOR: another shape, fitted into 64×64, at a place.
     pub fn set_shape(&mut self, image: &Image, hot: (u32, u32), x: u32, y: u32) {
-        let mut fitted = [0; (CURSOR_SIDE * CURSOR_SIDE) as usize];
-        let hot = image.with_pixels(|pixels| cursor::fit(pixels, image.width(), image.height(), hot, &mut fitted));
+        let mut fitted = [0; cursor::PIXELS];
+        let (width, height) = (image.width(), image.height());
+        let hot = image.with_pixels(|pixels| cursor::fit(pixels.as_chunks().0, width, height, hot, &mut fitted));
         let shape = self.shape.get_or_insert_with(|| Box::new([0; CURSOR_LEN]));
         let mut differs = self.hot != hot || !self.visible;
         for (old, new) in shape.as_chunks_mut::<4>().0.iter_mut().zip(fitted) {
-            let new = new.to_le_bytes();
+            let new = new.to_ne_bytes();
             differs |= *old != new;
             *old = new;
         }

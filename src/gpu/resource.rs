@@ -9,12 +9,10 @@ use std::rc::Rc;
 use super::backing::Backing;
 use super::budget::{Budget, Charge};
 use super::command::Status;
-use super::pixel::{self, Format};
+use super::pixel::{self, Format, PIXEL};
 use super::rect::Rect;
 use super::tiles::{TILE_H, TILE_W, TileMap};
 
-/// Bytes of a pixel, in every format.
-pub const PIXEL: usize = 4;
 /// Largest width and height: what QEMU's surfaces can have.
 pub const MAX_SIDE: u32 = 32767;
 /// What a resource costs beside its pixels, generously: so that a hundred thousand tiny ones are counted as well.
@@ -109,60 +107,65 @@ impl Resource {
         &mut self.backing
     }
 
-    /// TRANSFER_TO_HOST_2D: brings the pixels of `rect` over from the backing, whose byte `offset` is the first of
-    /// them, row by row at the resource's own stride. Beside how that went comes which tiles changed; who uses that
-    /// clears it.
+    /// Whether TRANSFER_TO_HOST_2D of `rect`, from byte `offset` of the backing on, can be done: row by row at the
+    /// resource's own stride.
     ///
-    /// It fails for a rectangle that does not lie in the resource, rows that do not lie in the backing, no backing.
-    pub fn transfer(&mut self, rect: Rect, offset: u64) -> (Result<(), Status>, &mut TileMap) {
-        (self.copy(rect, offset), &mut self.changed)
-    }
-
-    fn copy(&mut self, rect: Rect, offset: u64) -> Result<(), Status> {
+    /// # Errors
+    /// A rectangle that does not lie in the resource, rows that do not lie in the backing, no backing.
+    pub fn check_transfer(&self, rect: &Rect, offset: u64) -> Result<(), Status> {
         let (backing, _) = self.backing.as_ref().ok_or(Status::ErrUnspec)?;
-        if !self.image.rect().contains(&rect) {
+        if !self.image.rect().contains(rect) {
             return Err(Status::ErrInvalidParameter);
         }
         if rect.is_empty() {
             return Ok(());
         }
-        let stride = self.image.stride() as u64;
-        let last_row = stride.checked_mul(u64::from(rect.height.saturating_sub(1)));
-        let needed =
-            last_row.and_then(|last| last.checked_add(offset)?.checked_add(u64::from(rect.width) * PIXEL as u64));
-        if needed.is_none_or(|needed| needed > backing.len()) {
+        let rows_before_last = u64::from(rect.height).saturating_sub(1);
+        let last_row = (self.image.stride() as u64).checked_mul(rows_before_last).and_then(|at| at.checked_add(offset));
+        let end = last_row.and_then(|at| at.checked_add(u64::from(rect.width) * PIXEL as u64));
+        if end.is_none_or(|end| end > backing.len()) {
             return Err(Status::ErrInvalidParameter);
         }
+        Ok(())
+    }
+
+    /// Brings the pixels of `rect` over from the backing, as far as [`Resource::check_transfer`] would let it. Returns
+    /// which tiles changed; who uses that clears it.
+    pub fn transfer(&mut self, rect: &Rect, offset: u64) -> &mut TileMap {
+        // A backing that ends early leaves the rest as it was.
+        let _ = self.copy(rect, offset);
+        &mut self.changed
+    }
+
+    fn copy(&mut self, rect: &Rect, offset: u64) -> Option<()> {
+        let (backing, _) = self.backing.as_ref()?;
+        let stride = self.image.stride();
         let mut pixels = self.image.pixels.borrow_mut();
         let mut reader = backing.reader();
         let mut fresh = [0; CHUNK * PIXEL];
+        let end = rect.x.checked_add(rect.width)?;
         // Row by row, piece by piece, each piece within whole tiles but at the rectangle's edges.
-        for line in 0..rect.height {
-            let row_start = (rect.y + line) as usize * self.image.stride();
-            let mut from = offset + stride * u64::from(line);
+        for (line, y) in (rect.y..rect.y.checked_add(rect.height)?).enumerate() {
+            let mut from = offset + (stride * line) as u64;
             let mut x = rect.x;
-            let end = rect.x + rect.width;
             while x < end {
-                let aligned = (x / TILE_W).saturating_mul(TILE_W).saturating_add(CHUNK as u32);
-                let width = aligned.min(end) - x;
-                let bytes = width as usize * PIXEL;
-                let at = row_start + x as usize * PIXEL;
-                let (Some(new), Some(old)) = (fresh.get_mut(..bytes), pixels.get_mut(at..at + bytes)) else {
-                    return Err(Status::ErrUnspec);
-                };
+                let next = (x / TILE_W * TILE_W).saturating_add(CHUNK as u32).min(end);
+                let new = fresh.get_mut(..(next - x) as usize * PIXEL)?;
                 if !reader.read(from, new) {
-                    return Err(Status::ErrUnspec);
+                    return None;
                 }
                 pixel::to_display_order(self.format, new);
+                let at = y as usize * stride + x as usize * PIXEL;
+                let old = pixels.get_mut(at..at + new.len())?;
                 if old != new {
-                    mark_changes(old, new, x, (rect.y + line) / TILE_H, &mut self.changed);
+                    mark_changes(old, new, x, y / TILE_H, &mut self.changed);
                     old.copy_from_slice(new);
                 }
-                from += bytes as u64;
-                x += width;
+                from += new.len() as u64;
+                x = next;
             }
         }
-        Ok(())
+        Some(())
     }
 }
 
@@ -184,17 +187,22 @@ fn mark_changes(old: &[u8], new: &[u8], x: u32, tile_y: u32, changed: &mut TileM
     }
 }
 
-/// Marks in `out` the tiles in which two images of the same size differ.
+/// Marks in `out` the tiles in which two images of the same size differ. Of a tile that is marked already nothing is
+/// read.
 pub fn mark_difference(a: &Image, b: &Image, out: &mut TileMap) {
-    let (a_pixels, b_pixels) = (a.pixels.borrow(), b.pixels.borrow());
     let stride = a.stride();
-    if stride == 0 || a.rect() != b.rect() {
+    if a.rect() != b.rect() || stride == 0 {
         return;
     }
-    for (y, (a_row, b_row)) in a_pixels.chunks_exact(stride).zip(b_pixels.chunks_exact(stride)).enumerate() {
-        for (n, (a, b)) in a_row.chunks(CHUNK * PIXEL).zip(b_row.chunks(CHUNK * PIXEL)).enumerate() {
-            if a != b {
-                mark_changes(a, b, (n * CHUNK) as u32, y as u32 / TILE_H, out);
+    let (a_pixels, b_pixels) = (a.pixels.borrow(), b.pixels.borrow());
+    let band = stride * TILE_H as usize;
+    let tile = TILE_W as usize * PIXEL;
+    for (tile_y, (a_band, b_band)) in (0..).zip(a_pixels.chunks(band).zip(b_pixels.chunks(band))) {
+        for (a_row, b_row) in a_band.chunks_exact(stride).zip(b_band.chunks_exact(stride)) {
+            for (tile_x, (a, b)) in (0..).zip(a_row.chunks(tile).zip(b_row.chunks(tile))) {
+                if !out.is_marked(tile_x, tile_y) && a != b {
+                    out.mark(tile_x, tile_y);
+                }
             }
         }
     }

@@ -56,8 +56,8 @@ impl Scanout {
         self.source.as_ref().map(|source| source.id)
     }
 
-    /// Shows the part `rect` of a resource from now on. What the display already has of the same pixels in the same
-    /// places (page flipping between buffers that differ in little) is not sent again.
+    /// Shows the part `rect` of a resource from now on, once that is flushed. What the display already has of the same
+    /// pixels in the same places (page flipping between buffers that differ in little) is not sent again.
     ///
     /// # Errors
     /// No memory for the tile maps; what was shown stays.
@@ -68,7 +68,6 @@ impl Scanout {
                 resource::mark_difference(&source.image, image, &mut source.stale);
                 source.id = id;
                 source.image = Rc::clone(image);
-                source.flush(rect);
             }
             other => *other = Some(Source::new(id, image, rect).ok_or(Status::ErrOutOfMemory)?),
         }
@@ -186,4 +185,169 @@ fn grown(rect: &Rect, bounds: &Rect) -> Rect {
     let bottom = if rect.bottom() == bounds.bottom() { up(rect.bottom(), TILE_H) } else { rect.bottom() };
     let length = |end: u64, start: u32| u32::try_from(end.saturating_sub(u64::from(start))).unwrap_or(u32::MAX);
     Rect::new(x, y, length(right, x), length(bottom, y))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::budget::Budget;
+    use crate::gpu::resource::Resource;
+
+    const ALL: u32 = u32::MAX;
+
+    fn image(width: u32, height: u32) -> Rc<Image> {
+        let resource = Resource::new(2, width, height, &Budget::new(1 << 30)).unwrap();
+        Rc::clone(resource.image())
+    }
+
+    /// What the display is told: a surface's size, or an update's place there and in the resource.
+    fn told(scanout: &mut Scanout, max_pixels: u32) -> Vec<(Rect, Option<Rect>)> {
+        let steps = std::iter::from_fn(|| scanout.next_step(max_pixels));
+        steps
+            .map(|step| match step {
+                Step::Surface(width, height) => (Rect::of_size(width, height), None),
+                Step::Update { at, from, .. } => (at, Some(from)),
+            })
+            .collect()
+    }
+
+    /// A scanout whose display knows everything.
+    fn settled(image: &Rc<Image>, rect: Rect) -> Scanout {
+        let mut scanout = Scanout::default();
+        scanout.show(ResourceId(1), image, rect).unwrap();
+        told(&mut scanout, ALL);
+        scanout
+    }
+
+    fn changed(image: &Image, rect: Rect) -> TileMap {
+        let mut tiles = TileMap::new(image.width(), image.height()).unwrap();
+        tiles.mark_rect(&rect);
+        tiles
+    }
+
+    #[test]
+    fn a_new_surface_is_followed_by_all_of_its_pixels_in_its_own_coordinates() {
+        let image = image(300, 200);
+        let mut scanout = Scanout::default();
+        let rect = Rect::new(100, 50, 130, 70);
+        scanout.show(ResourceId(1), &image, rect).unwrap();
+        assert_eq!(told(&mut scanout, ALL), [(Rect::of_size(130, 70), None), (Rect::of_size(130, 70), Some(rect))]);
+        assert_eq!(told(&mut scanout, ALL), []);
+    }
+
+    #[test]
+    fn a_large_update_comes_in_bands_that_cover_it_once() {
+        let image = image(300, 200);
+        let mut scanout = Scanout::default();
+        scanout.show(ResourceId(1), &image, image.rect()).unwrap();
+        let bands = told(&mut scanout, 300 * 30);
+        let mut next = 0;
+        for (at, from) in &bands[1..] {
+            assert_eq!((at.x, at.width, at.y, Some(*at)), (0, 300, next, *from));
+            assert!(at.height <= 30);
+            next += at.height;
+        }
+        assert_eq!(next, 200);
+    }
+
+    #[test]
+    fn only_what_changed_and_was_flushed_is_told() {
+        let image = image(300, 200);
+        let mut scanout = settled(&image, image.rect());
+        scanout.flush(image.rect());
+        assert_eq!(told(&mut scanout, ALL), [], "nothing changed");
+        scanout.changed(&changed(&image, Rect::new(64, 16, 64, 32)));
+        assert_eq!(told(&mut scanout, ALL), [], "nothing was flushed");
+        let seen = Rect::new(100, 20, 60, 60);
+        scanout.flush(seen);
+        let part = Rect::new(100, 20, 28, 28);
+        assert_eq!(told(&mut scanout, ALL), [(part, Some(part))], "the part that was flushed");
+        scanout.flush(image.rect());
+        let rest = Rect::new(64, 16, 64, 32);
+        assert_eq!(told(&mut scanout, ALL), [(rest, Some(rest))], "the tiles that were flushed in part only");
+        scanout.flush(image.rect());
+        assert_eq!(told(&mut scanout, ALL), []);
+    }
+
+    #[test]
+    fn tiles_that_stick_out_of_the_scanout_are_told_once() {
+        let image = image(300, 200);
+        let rect = Rect::new(10, 10, 100, 100);
+        let mut scanout = settled(&image, rect);
+        scanout.changed(&changed(&image, image.rect()));
+        scanout.flush(image.rect());
+        assert_eq!(told(&mut scanout, ALL), [(Rect::of_size(100, 100), Some(rect))]);
+        scanout.flush(image.rect());
+        assert_eq!(told(&mut scanout, ALL), []);
+    }
+
+    #[test]
+    fn flushes_merge_while_nobody_listens() {
+        let image = image(300, 200);
+        let mut scanout = settled(&image, image.rect());
+        let tile = Rect::new(64, 16, 64, 16);
+        for _ in 0..3 {
+            scanout.changed(&changed(&image, tile));
+            scanout.flush(image.rect());
+        }
+        assert_eq!(told(&mut scanout, ALL), [(tile, Some(tile))]);
+    }
+
+    #[test]
+    fn what_changes_behind_a_walk_under_way_is_told_after_it() {
+        let image = image(128, 64);
+        let mut scanout = settled(&image, image.rect());
+        scanout.changed(&changed(&image, image.rect()));
+        scanout.flush(image.rect());
+        assert!(scanout.next_step(128 * 48).is_some());
+        let tile = Rect::new(0, 0, 64, 16);
+        scanout.changed(&changed(&image, tile));
+        scanout.flush(tile);
+        let rest = Rect::new(0, 48, 128, 16);
+        assert_eq!(told(&mut scanout, ALL), [(rest, Some(rest)), (tile, Some(tile))]);
+    }
+
+    #[test]
+    fn a_flip_to_a_buffer_of_the_same_size_makes_no_new_surface() {
+        let (front, back) = (image(128, 64), image(128, 64));
+        let mut scanout = settled(&front, front.rect());
+        scanout.show(ResourceId(2), &back, back.rect()).unwrap();
+        scanout.flush(back.rect());
+        assert_eq!(scanout.resource(), Some(ResourceId(2)));
+        assert_eq!(told(&mut scanout, ALL), [], "both are black");
+    }
+
+    #[test]
+    fn a_scanout_of_another_size_or_place_is_told_anew() {
+        let image = image(128, 64);
+        let mut scanout = settled(&image, image.rect());
+        let half = Rect::new(64, 0, 64, 64);
+        scanout.show(ResourceId(1), &image, half).unwrap();
+        let surface = Rect::of_size(64, 64);
+        assert_eq!(told(&mut scanout, ALL), [(surface, None), (surface, Some(half))]);
+        scanout.disable();
+        assert_eq!(told(&mut scanout, ALL), [(Rect::of_size(0, 0), None)]);
+        assert_eq!(told(&mut scanout, ALL), [], "it is told once");
+    }
+
+    #[test]
+    fn a_new_display_is_told_everything_and_nothing_of_what_is_not_shown() {
+        let image = image(128, 64);
+        let mut scanout = settled(&image, image.rect());
+        scanout.new_display();
+        assert_eq!(told(&mut scanout, ALL), [(image.rect(), None), (image.rect(), Some(image.rect()))]);
+        scanout.disable();
+        scanout.new_display();
+        assert_eq!(told(&mut scanout, ALL), []);
+    }
+
+    #[test]
+    fn another_part_of_the_same_size_is_all_told_on_the_surface_that_is_there() {
+        let image = image(128, 64);
+        let left = Rect::of_size(64, 64);
+        let mut scanout = settled(&image, left);
+        let right = Rect::new(64, 0, 64, 64);
+        scanout.show(ResourceId(1), &image, right).unwrap();
+        assert_eq!(told(&mut scanout, ALL), [(left, Some(right))]);
+    }
 }

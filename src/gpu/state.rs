@@ -19,6 +19,7 @@ use super::pointer::Pointer;
 use super::rect::Rect;
 use super::resource::Resource;
 use super::scanout::Scanout;
+use super::tiles::TILE_H;
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 
@@ -42,7 +43,25 @@ pub struct State {
     /// By scanout id.
     pub pointers: [Pointer; MAX_SCANOUTS],
     budget: Rc<Budget>,
+    /// The transfer that was answered and is not done yet.
+    pull: Option<Pull>,
 }
+
+/// A transfer under way. The guest does not see its answer before it is done, so it may be done in bands, each shown
+/// while it is still in the cache.
+#[derive(Debug)]
+struct Pull {
+    id: ResourceId,
+    /// What is left of it.
+    rect: Rect,
+    /// Where in the backing that begins.
+    offset: u64,
+    /// What the guest wants seen of the resource, once it is there.
+    flush: Option<Rect>,
+}
+
+/// Pixels of a band of a transfer, at the least; whole rows of tiles.
+const BAND_PIXELS: u32 = 32 * 1024;
 
 impl State {
     /// Nothing made yet; guests can make us hold at most `max_hostmem` bytes.
@@ -52,11 +71,13 @@ impl State {
             scanouts: Default::default(),
             pointers: Default::default(),
             budget: Budget::new(max_hostmem),
+            pull: None,
         }
     }
 
     /// All of it is gone.
     pub fn reset(&mut self) {
+        self.pull = None;
         self.resources = HashMap::new();
         self.scanouts.iter_mut().for_each(Scanout::disable);
         self.pointers.iter_mut().for_each(Pointer::hide);
@@ -70,6 +91,7 @@ impl State {
 
     /// Looks all backings up anew.
     pub fn memory_changed(&mut self, memory: &GuestMemory) {
+        self.finish_pull();
         for resource in self.resources.values_mut() {
             if let Some((backing, _)) = resource.backing_mut() {
                 backing.memory_changed(memory);
@@ -78,7 +100,15 @@ impl State {
     }
 
     /// Does what `command` says; `chain` is the request, for what follows its fixed part.
+    ///
+    /// A transfer may be left under way: before its answer reaches the guest, [`State::pull_band`] finishes it.
     pub fn execute(&mut self, command: &Command, chain: &Chain, memory: &GuestMemory) -> Outcome {
+        if !matches!(
+            command,
+            Command::Flush { .. } | Command::SetScanout { .. } | Command::MoveCursor { .. } | Command::GetDisplayInfo
+        ) {
+            self.finish_pull();
+        }
         let result = match *command {
             Command::GetDisplayInfo => return Outcome::Ask(Question::DisplayInfo),
             Command::GetEdid { scanout_id } => {
@@ -154,6 +184,10 @@ impl State {
         {
             resource.shown_on &= !bit;
         }
+        if id != ResourceId::NONE && !self.flush_with_pull(rect, id) {
+            // What is put on a scanout is seen at once.
+            flush_all(&mut self.scanouts, bit, rect);
+        }
         Ok(())
     }
 
@@ -162,21 +196,74 @@ impl State {
         if !resource.image().rect().contains(&rect) {
             return Err(Status::ErrInvalidParameter);
         }
-        for scanout in shown_on(&mut self.scanouts, resource.shown_on) {
-            scanout.flush(rect);
+        let shown = resource.shown_on;
+        if !self.flush_with_pull(rect, id) {
+            flush_all(&mut self.scanouts, shown, rect);
         }
         Ok(())
     }
 
-    fn transfer(&mut self, rect: Rect, offset: u64, id: ResourceId) -> Result<(), Status> {
-        let resource = self.resources.get_mut(&id).ok_or(Status::ErrInvalidResourceId)?;
-        let shown = resource.shown_on;
-        let (result, changed) = resource.transfer(rect, offset);
-        for scanout in shown_on(&mut self.scanouts, shown) {
-            scanout.changed(changed);
+    /// Leaves it to the transfer under way to show `rect` as it gets there, if that brings this resource's pixels.
+    fn flush_with_pull(&mut self, rect: Rect, id: ResourceId) -> bool {
+        let Some(pull) = self.pull.as_mut().filter(|pull| pull.id == id) else { return false };
+        match pull.flush {
+            None => pull.flush = Some(rect),
+            Some(flush) if flush.contains(&rect) => {}
+            Some(_) => {
+                self.finish_pull();
+                return false;
+            }
         }
-        changed.clear_all();
-        result
+        true
+    }
+
+    fn transfer(&mut self, rect: Rect, offset: u64, id: ResourceId) -> Result<(), Status> {
+        self.resource(id)?.check_transfer(&rect, offset)?;
+        if !rect.is_empty() {
+            self.pull = Some(Pull { id, rect, offset, flush: None });
+        }
+        Ok(())
+    }
+
+    /// Whether a transfer is under way.
+    pub fn is_pulling(&self) -> bool {
+        self.pull.is_some()
+    }
+
+    /// Does all that is left of the transfer under way.
+    pub fn finish_pull(&mut self) {
+        while self.pull_band() {}
+    }
+
+    /// Does the next band of the transfer under way and shows what was flushed of it. `false` where there is none.
+    pub fn pull_band(&mut self) -> bool {
+        let Some(pull) = &mut self.pull else { return false };
+        let Some(resource) = self.resources.get_mut(&pull.id) else {
+            self.pull = None;
+            return false;
+        };
+        let shown = resource.shown_on;
+        if pull.rect.is_empty() {
+            if let Some(flush) = pull.flush {
+                flush_all(&mut self.scanouts, shown, flush);
+            }
+            self.pull = None;
+            return false;
+        }
+        let band = pull.next_band();
+        let offset = pull.offset;
+        pull.offset += resource.image().stride() as u64 * u64::from(band.height);
+        let changed = resource.transfer(&band, offset);
+        if !changed.is_empty() {
+            for scanout in shown_on(&mut self.scanouts, shown) {
+                scanout.changed(changed);
+                if let Some(seen) = pull.flush.and_then(|flush| flush.intersect(&band)) {
+                    scanout.flush(seen);
+                }
+            }
+            changed.clear_all();
+        }
+        true
     }
 
     fn attach(&mut self, id: ResourceId, count: u32, chain: &Chain, memory: &GuestMemory) -> Result<(), Status> {
@@ -217,6 +304,20 @@ impl State {
         let resource = self.resources.get(&id).ok_or(Status::ErrInvalidResourceId)?;
         pointer.set_shape(resource.image(), hot, pos.x, pos.y);
         Ok(())
+    }
+}
+
+impl Pull {
+    /// Cuts the next band off: it ends at a tile's edge.
+    fn next_band(&mut self) -> Rect {
+        let rows = BAND_PIXELS.checked_div(self.rect.width).unwrap_or(1).next_multiple_of(TILE_H).max(TILE_H);
+        self.rect.cut_top(rows - self.rect.y % TILE_H)
+    }
+}
+
+fn flush_all(scanouts: &mut [Scanout], bits: u16, rect: Rect) {
+    for scanout in shown_on(scanouts, bits) {
+        scanout.flush(rect);
     }
 }
 

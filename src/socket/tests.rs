@@ -170,15 +170,15 @@ fn somebody_who_sits_on_the_folders_lock_delays_but_does_not_stop_us() {
 fn of_many_that_start_on_one_stale_socket_one_gets_it() {
     let folder = Folder::new();
     let path = folder.join("s");
-    for _ in 0..20 {
+    for _ in 0..200 {
         stale(&path);
-        let start = std::sync::Barrier::new(4);
+        let start = std::sync::Barrier::new(8);
         let got: Vec<_> = std::thread::scope(|scope| {
             let one = || {
                 start.wait();
                 listen(&path)
             };
-            let all: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
             all.into_iter().map(|one| one.join().unwrap()).collect()
         });
         assert_eq!(got.iter().filter(|one| one.is_ok()).count(), 1, "{got:?}");

@@ -80,6 +80,8 @@ pub enum Turn {
     Done,
     /// There is more.
     More,
+    /// There is more once something that is watched is ready; or, if it does not get ready, in a millisecond or so.
+    Later,
 }
 
 /// The rings and the memory that a device works on during one call.
@@ -127,8 +129,9 @@ pub trait Device {
     /// A ring runs from now on. `fresh`: the driver has just set it up, it does not go on after a pause.
     fn ring_started(&mut self, queue: usize, fresh: bool);
 
-    /// The ring is about to stop: chains not yet answered go back to it ([`Ring::unpop`]), last first.
-    fn ring_stopping(&mut self, queue: usize, ring: &mut Ring);
+    /// The ring is about to stop: what was popped is given back, answered ([`Ring::push`]) or to be popped again
+    /// ([`Ring::unpop`]).
+    fn ring_stopping(&mut self, queue: usize, ring: &mut Ring, memory: &GuestMemory);
 
     /// The front end is gone, and all that it gave with it.
     fn disconnected(&mut self);

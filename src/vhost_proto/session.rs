@@ -247,7 +247,7 @@ impl Session {
     fn stop<D: Device>(&mut self, index: u32, device: &mut D) -> Result<Answer, Refused> {
         let ring = find(&mut self.rings, index)?;
         if ring.started() {
-            device.ring_stopping(index as usize, ring);
+            device.ring_stopping(index as usize, ring, &self.memory);
         }
         let base = ring.stop();
         debug!("ring {index} stops at {base}");

@@ -279,9 +279,10 @@ impl Ring {
         self.queue.go_to_previous_position();
     }
 
-    /// Gives a chain back with `written` bytes written into it.
+    /// Gives a chain back with `written` bytes written into it. A ring that was disabled meanwhile takes it still: what
+    /// was popped is in flight, and is given back before the ring stops.
     pub fn push(&mut self, memory: &GuestMemory, head: u16, written: u32) {
-        if !self.running() {
+        if !self.started || self.broken {
             return;
         }
         self.unannounced = true;
@@ -292,7 +293,7 @@ impl Ring {
 
     /// Tells the guest of what was pushed since the last time, if it wants to hear of it: one call a batch.
     pub fn notify(&mut self, memory: &GuestMemory) {
-        if !std::mem::take(&mut self.unannounced) || !self.running() {
+        if !std::mem::take(&mut self.unannounced) || !self.started || self.broken {
             return;
         }
         match self.wants_call(memory) {

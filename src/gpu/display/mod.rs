@@ -11,16 +11,19 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, sendmsg};
+use nix::sys::socket::{MsgFlags, recv, sendmsg, setsockopt, sockopt};
 use thiserror::Error;
 use vhost::vhost_user::gpu_message::GpuBackendReq;
 
 use self::wire::{CURSOR_LEN, HEADER_LEN, Head, MAX_REPLY, ReplyError, ReplyHeader};
+use super::pixel::PIXEL;
 use super::rect::Rect;
-use super::resource::{Image, PIXEL};
+use super::resource::Image;
 use crate::reactor::{Interest, Watch};
 use crate::vhost_proto::device::{Registrar, Source};
 
+/// Room asked for in the socket, in bytes.
+const SEND_BUFFER: usize = 1 << 20;
 /// Rows of pixels handed to one system call.
 const MAX_ROWS: usize = 128;
 
@@ -86,6 +89,8 @@ impl Display {
     /// # Errors
     /// It cannot be watched.
     pub fn new(socket: OwnedFd, source: u8, registrar: &Registrar) -> io::Result<Self> {
+        // More room means fewer turns for a large picture; the system's limit cuts it down, and less will do.
+        let _ = setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER);
         let socket = registrar.watch(Source::Device(source), socket, Interest::Read)?;
         Ok(Self {
             socket,
@@ -140,10 +145,8 @@ impl Display {
             match outgoing.send(self.socket.get()) {
                 Ok(count) => {
                     self.bytes_sent += count as u64;
-                    if outgoing.sent >= outgoing.len
-                        && let Some(Outgoing { tail: Tail::Cursor(buffer), .. }) = self.outgoing.take()
-                    {
-                        self.spare = Some(buffer);
+                    if outgoing.sent >= outgoing.len {
+                        self.finish();
                     }
                 }
                 Err(Errno::EAGAIN) => {
@@ -156,6 +159,12 @@ impl Display {
             }
         }
         Ok(true)
+    }
+
+    fn finish(&mut self) {
+        if let Some(Outgoing { tail: Tail::Cursor(buffer), .. }) = self.outgoing.take() {
+            self.spare = Some(buffer);
+        }
     }
 
     /// Nothing is left to send: wait for replies alone. With `more`, come back as soon as there is room.

@@ -6,7 +6,7 @@
 use std::os::fd::AsFd;
 
 use crate::control::{DeviceKind, FrontEnd, Offer, Qemu, Start, feature};
-use crate::display::{DisplayConfig, DisplayThread};
+use crate::display::{Display, DisplayConfig, DisplayThread};
 use crate::error::Result;
 use crate::gpu::{GpuDriver, GpuOptions, feature as gpu_feature};
 use crate::memory::GuestMemory;
@@ -76,8 +76,7 @@ impl GpuMachine {
         let MachineOptions { qemu, memory, gpu, display: config, features } = options;
         let offer = front.realize(qemu, DeviceKind::Gpu, 2)?;
         let driver = GpuDriver::new(&memory, gpu)?;
-        let (display, _) = DisplayThread::pair(config.clone())?;
-        display.close();
+        let display = DisplayThread::spawn(Display::spent())?;
         let transport = 1 << feature::INDIRECT_DESC | 1 << feature::EVENT_IDX;
         let features = features & (offer.features | transport);
         let mut machine = GpuMachine { front, driver, display, offer, memory, config, features };

@@ -226,3 +226,6 @@ impl FrontEnd {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 
 mod drain;
 mod framing;
+mod kept;
 mod screens;
 mod thread;
 pub mod wire;
@@ -21,7 +22,7 @@ use crate::gpu::Head;
 use crate::sys::{FdBuffer, receive, send_all};
 
 pub use drain::{Drain, DrainThread, Totals};
-pub use screens::{Counters, Cursor, Dmabuf, Event, Surface};
+pub use kept::{Counters, Cursor, Dmabuf, Event, Surface};
 pub use thread::DisplayThread;
 pub use wire::{MAX_SCANOUTS, message, update_header};
 
@@ -48,8 +49,9 @@ pub struct DisplayConfig {
     pub keep_pixels: bool,
     /// How many messages the log keeps; 0 is off.
     pub log: usize,
-    /// Lets UPDATEs of no pixels pass, which QEMU's own back end sends.
-    pub empty_updates: bool,
+    /// Lets pass what QEMU's own back end does and QEMU does not mind: UPDATEs whose flags were never set, and UPDATEs of
+    /// no pixels.
+    pub peer_faults: bool,
 }
 
 impl Default for DisplayConfig {
@@ -61,7 +63,7 @@ impl Default for DisplayConfig {
             edids: (0..MAX_SCANOUTS as u32).map(wire::sample_edid).collect(),
             keep_pixels: true,
             log: 4096,
-            empty_updates: false,
+            peer_faults: false,
         }
     }
 }
@@ -83,15 +85,24 @@ pub struct Display {
 impl Display {
     /// A display on a connected socket.
     pub fn new(stream: UnixStream, config: DisplayConfig) -> Display {
+        Display::with_stream(Some(stream), config)
+    }
+
+    /// A display that is closed and will show nothing.
+    pub fn spent() -> Display {
+        Display::with_stream(None, DisplayConfig { log: 0, ..DisplayConfig::default() })
+    }
+
+    fn with_stream(stream: Option<UnixStream>, config: DisplayConfig) -> Display {
         let rules = Rules {
             features: config.features,
             max_outputs: config.max_outputs,
             keep_pixels: config.keep_pixels,
-            empty_updates: config.empty_updates,
+            peer_faults: config.peer_faults,
             log: config.log,
         };
         Display {
-            stream: Some(stream),
+            stream,
             config,
             framer: Framer::default(),
             screens: Screens::new(rules),

@@ -91,6 +91,13 @@ impl DisplayThread {
         let _ = self.shared.wake.write(1);
     }
 
+    /// Ends the thread and returns the display, to be pumped by hand from here on. Panics if the back end broke a rule.
+    pub fn into_display(mut self) -> Display {
+        self.end();
+        let spent = Display::spent();
+        self.with(|display| std::mem::replace(display, spent))
+    }
+
     /// Ends the thread and checks that the back end broke no rule.
     pub fn finish(mut self) -> Result<()> {
         self.end();

@@ -96,9 +96,9 @@ impl GpuDriver {
         self.finish_cursor()
     }
 
-    /// MOVE_CURSOR, waited for until it is used.
-    pub fn move_cursor(&mut self, scanout_id: u32, x: u32, y: u32) -> Result<()> {
-        self.queue_cursor(&Command::MoveCursor { scanout_id, x, y })?;
+    /// MOVE_CURSOR, waited for until it is used. Linux repeats the resource of the last UPDATE_CURSOR in it.
+    pub fn move_cursor(&mut self, scanout_id: u32, resource_id: u32, at: (u32, u32)) -> Result<()> {
+        self.queue_cursor(&Command::MoveCursor { scanout_id, x: at.0, y: at.1, resource_id })?;
         self.kick_cursor();
         self.finish_cursor()
     }

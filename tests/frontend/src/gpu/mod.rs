@@ -182,6 +182,9 @@ impl GpuDriver {
 
     /// Waits for the next command to come back.
     pub fn next_done(&mut self) -> Result<Done> {
+        if let Some(done) = self.poll_done()? {
+            return Ok(done);
+        }
         let used = self.control.wait_used(Deadline::after(self.timeout))?;
         self.finish(used)
     }
@@ -199,8 +202,11 @@ impl GpuDriver {
 
     /// Waits until nothing is in flight, asking for one interrupt at the last; every response must be one of the OK ones.
     pub fn finish_all(&mut self) -> Result<()> {
+        let deadline = Deadline::after(self.timeout);
         while !self.slots.idle() {
-            let done = self.next_done()?;
+            let left = self.slots.in_flight() as u16;
+            let used = self.control.wait_used_of(left, deadline)?;
+            let done = self.finish(used)?;
             if !done.response.is_ok() {
                 return Err(Error::fault(format!("a batch was answered with {:#x}", done.response.kind)));
             }

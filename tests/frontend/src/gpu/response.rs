@@ -24,12 +24,15 @@ pub struct Response {
 
 impl Response {
     pub(super) fn read(from: &Span, at: usize, len: u32) -> Response {
+        let mut bytes = [0; HEADER_SIZE];
+        from.read(at, &mut bytes);
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         Response {
-            kind: from.u32(at),
-            flags: from.u32(at + 4),
-            fence_id: from.u64(at + 8),
-            ctx_id: from.u32(at + 16),
-            ring_idx: from.u32(at + 20) as u8,
+            kind: word(0),
+            flags: word(4),
+            fence_id: u64::from(word(8)) | u64::from(word(12)) << 32,
+            ctx_id: word(16),
+            ring_idx: bytes[20],
             len,
         }
     }

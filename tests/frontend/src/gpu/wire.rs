@@ -157,10 +157,12 @@ pub enum Command<'a> {
         hot_x: u32,
         hot_y: u32,
     },
+    /// The document says that only the position counts; Linux repeats the last resource, and QEMU hides the cursor at 0.
     MoveCursor {
         scanout_id: u32,
         x: u32,
         y: u32,
+        resource_id: u32,
     },
     /// Any bytes after the header, for what the others do not cover.
     Raw {
@@ -237,7 +239,9 @@ impl Command<'_> {
             Command::UpdateCursor { scanout_id, x, y, resource_id, hot_x, hot_y } => {
                 out.u32(scanout_id).u32(x).u32(y).u32(0).u32(resource_id).u32(hot_x).u32(hot_y).u32(0)
             }
-            Command::MoveCursor { scanout_id, x, y } => out.u32(scanout_id).u32(x).u32(y).u32(0).zeros(16),
+            Command::MoveCursor { scanout_id, x, y, resource_id } => {
+                out.u32(scanout_id).u32(x).u32(y).u32(0).u32(resource_id).zeros(12)
+            }
             Command::Raw { body, .. } => out.bytes(body),
         };
         out.at
@@ -323,7 +327,7 @@ mod tests {
         assert_eq!(sizes(Command::GetEdid { scanout: 0 }), (32, 0));
         assert_eq!(sizes(blob), (56, 48));
         assert_eq!(sizes(scanout_blob), (96, 0));
-        assert_eq!(sizes(Command::MoveCursor { scanout_id: 0, x: 1, y: 2 }), (56, 0));
+        assert_eq!(sizes(Command::MoveCursor { scanout_id: 0, x: 1, y: 2, resource_id: 3 }), (56, 0));
         assert_eq!(sizes(raw), (96, 0));
     }
 

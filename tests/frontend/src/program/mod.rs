@@ -249,11 +249,25 @@ fn command_with_fd(binary: &Path, fd: OwnedFd, more: &[&str]) -> Command {
 /// Whether `path` is the address of a listening socket of this machine, as /proc/net/unix tells it.
 pub fn is_listening(path: &Path) -> Result<bool> {
     const ACCEPTS: &str = "00010000";
-    let table = std::fs::read_to_string("/proc/net/unix").map_err(|error| Error::io("/proc/net/unix", error))?;
+    // Any program's address is in there, and an address need not be text.
+    let table = std::fs::read("/proc/net/unix").map_err(|error| Error::io("/proc/net/unix", error))?;
+    let table = String::from_utf8_lossy(&table);
     Ok(table.lines().any(|line| {
         let mut fields = line.split_whitespace();
         fields.nth(3) == Some(ACCEPTS) && fields.nth(3).is_some_and(|name| Path::new(name) == path)
     }))
+}
+
+/// QEMU's own back end, for comparison: `/usr/lib/qemu/vhost-user-gpu`, or what VHOST_SEAT_PEER names. Where there is none
+/// it says loudly on stderr that something was skipped.
+pub fn peer() -> Option<PathBuf> {
+    let path = std::env::var_os("VHOST_SEAT_PEER").unwrap_or_else(|| "/usr/lib/qemu/vhost-user-gpu".into());
+    let path = PathBuf::from(path);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: no {}; install QEMU's vhost-user-gpu or set VHOST_SEAT_PEER", path.display());
+    None
 }
 
 /// A connected pair whose ends are plain streams, for what is neither a front end nor a display.

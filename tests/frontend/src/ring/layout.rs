@@ -35,11 +35,12 @@ impl Desc {
 
     /// Writes it as entry `index` of a table.
     pub fn write(&self, table: &Span, index: usize) {
-        let at = index * Desc::SIZE;
-        table.set_u64(at, self.addr);
-        table.set_u32(at + 8, self.len);
-        table.set_u16(at + 12, self.flags);
-        table.set_u16(at + 14, self.next);
+        let mut bytes = [0; Desc::SIZE];
+        bytes[0..8].copy_from_slice(&self.addr.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.len.to_le_bytes());
+        bytes[12..14].copy_from_slice(&self.flags.to_le_bytes());
+        bytes[14..16].copy_from_slice(&self.next.to_le_bytes());
+        table.write(index * Desc::SIZE, &bytes);
     }
 
     /// Reads entry `index` of a table.

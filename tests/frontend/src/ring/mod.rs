@@ -14,7 +14,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::eventfd::EventFd;
 
 use crate::control::VringAddr;
-use crate::control::wire;
 use crate::error::{Error, Result};
 use crate::memory::{GuestMemory, Pages, Span};
 
@@ -289,11 +288,6 @@ impl Ring {
         self.free += count;
         self.taken[usize::from(head)] = 0;
     }
-}
-
-/// What the no-descriptor variants of SET_VRING_KICK, CALL and ERR carry for ring `index`.
-pub fn no_fd(index: u32) -> u64 {
-    u64::from(index) | wire::NO_FD
 }
 
 fn segments<'a>(readable: &'a [Segment], writable: &'a [Segment]) -> impl Iterator<Item = (Segment, u16)> + 'a {

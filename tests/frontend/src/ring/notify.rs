@@ -86,12 +86,18 @@ impl Ring {
     /// Waits for the next used element, asking for an interrupt where there is none yet. Elements that moved without the
     /// interrupt that was due are a fault.
     pub fn wait_used(&mut self, deadline: Deadline) -> Result<Used> {
-        self.wait(deadline, None)?.ok_or(Error::TimedOut("used element"))
+        self.wait(deadline, None, 1)?.ok_or(Error::TimedOut("used element"))
+    }
+
+    /// As [`Ring::wait_used`], but asks to be interrupted only when `count` elements are there: for the first of a batch
+    /// of which all are wanted. What is there earlier is returned earlier.
+    pub fn wait_used_of(&mut self, count: u16, deadline: Deadline) -> Result<Used> {
+        self.wait(deadline, None, count)?.ok_or(Error::TimedOut("used element"))
     }
 
     /// As [`Ring::wait_used`], but returns `None` as soon as `other` is readable and nothing is used.
     pub fn wait_used_or(&mut self, other: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<Used>> {
-        self.wait(deadline, Some(other))
+        self.wait(deadline, Some(other), 1)
     }
 
     /// Looks for the next used element without ever sleeping, for benches of the device alone.
@@ -117,19 +123,19 @@ impl Ring {
         }
     }
 
-    fn wait(&mut self, deadline: Deadline, other: Option<BorrowedFd<'_>>) -> Result<Option<Used>> {
+    fn wait(&mut self, deadline: Deadline, other: Option<BorrowedFd<'_>>, count: u16) -> Result<Option<Used>> {
         loop {
             if let Some(used) = self.poll_used()? {
                 return Ok(Some(used));
             }
-            self.enable_interrupts();
+            self.enable_interrupts_after(count);
             if let Some(used) = self.poll_used()? {
                 return Ok(Some(used));
             }
             match self.sleep(deadline, other)? {
                 Woken::Call => drop(self.call.read()),
                 Woken::Other => return self.poll_used(),
-                Woken::Late => return self.late(),
+                Woken::Late => return self.late(count),
             }
         }
     }
@@ -144,9 +150,12 @@ impl Ring {
         })
     }
 
-    pub(super) fn late(&mut self) -> Result<Option<Used>> {
+    /// The deadline passed without an interrupt, which is right only while fewer than `count` elements are there.
+    pub(super) fn late(&mut self, count: u16) -> Result<Option<Used>> {
+        let due = self.used.u16(IDX).wrapping_sub(self.used_idx) >= count;
         match self.poll_used()? {
-            Some(used) => Err(Error::fault(format!("{used:?} came without the interrupt that was asked for"))),
+            Some(used) if due => Err(Error::fault(format!("{used:?} came without the interrupt that was asked for"))),
+            Some(used) => Ok(Some(used)),
             None => Err(Error::TimedOut("used element")),
         }
     }

@@ -134,7 +134,7 @@ fn a_lost_interrupt_is_told_from_a_slow_device() {
     ring.submit();
     assert!(matches!(ring.wait_used(Deadline::millis(5)), Err(Error::TimedOut(_))));
     device_uses(&ring, head, 0);
-    assert!(matches!(ring.late(), Err(Error::Fault(_))));
+    assert!(matches!(ring.late(1), Err(Error::Fault(_))));
 }
 
 #[test]

@@ -1,0 +1,202 @@
+//! What a machine is to look like, and the command line that makes it so.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::lab::Lab;
+use crate::vm::Vm;
+
+/// The id of the gpu in QEMU, for QMP.
+pub const GPU_ID: &str = "gpu0";
+
+/// The machine's screen.
+#[derive(Clone, Debug)]
+pub enum Gpu {
+    /// QEMU's own device, the one to compare with.
+    InProcess,
+    /// QEMU's own device that is also a VGA.
+    InProcessVga,
+    /// `vhost-user-gpu-pci` on a socket.
+    VhostUser(PathBuf),
+    /// `vhost-user-vga` on a socket: what libvirt makes of the primary display.
+    VhostUserVga(PathBuf),
+}
+
+impl Gpu {
+    pub fn vhost_user(socket: impl Into<PathBuf>) -> Self {
+        Gpu::VhostUser(socket.into())
+    }
+
+    pub fn vhost_user_vga(socket: impl Into<PathBuf>) -> Self {
+        Gpu::VhostUserVga(socket.into())
+    }
+
+    fn device(&self) -> &'static str {
+        match self {
+            Gpu::InProcess => "virtio-gpu-pci",
+            Gpu::InProcessVga => "virtio-vga",
+            Gpu::VhostUser(_) => "vhost-user-gpu-pci",
+            Gpu::VhostUserVga(_) => "vhost-user-vga",
+        }
+    }
+
+    fn socket(&self) -> Option<&Path> {
+        match self {
+            Gpu::InProcess | Gpu::InProcessVga => None,
+            Gpu::VhostUser(socket) | Gpu::VhostUserVga(socket) => Some(socket),
+        }
+    }
+}
+
+/// A machine to be; each method sets one thing.
+#[derive(Clone, Debug)]
+pub struct Config {
+    gpu: Gpu,
+    max_outputs: Option<u32>,
+    resolution: Option<(u32, u32)>,
+    memory_mib: u32,
+    text_console: bool,
+    reboots: bool,
+    arguments: Vec<String>,
+    pub(crate) dbus: bool,
+    pub(crate) patience: Duration,
+}
+
+impl Config {
+    pub fn new(gpu: Gpu) -> Self {
+        Config {
+            gpu,
+            max_outputs: None,
+            resolution: None,
+            memory_mib: 512,
+            text_console: true,
+            reboots: false,
+            arguments: Vec::new(),
+            dbus: false,
+            patience: Duration::from_secs(60),
+        }
+    }
+
+    /// The device's property of that name.
+    pub fn max_outputs(mut self, heads: u32) -> Self {
+        self.max_outputs = Some(heads);
+        self
+    }
+
+    /// The device's properties `xres` and `yres`.
+    pub fn resolution(mut self, width: u32, height: u32) -> Self {
+        self.resolution = Some((width, height));
+        self
+    }
+
+    pub fn memory_mib(mut self, mib: u32) -> Self {
+        self.memory_mib = mib;
+        self
+    }
+
+    /// Keeps the kernel's text console away from the screen: nothing draws but the guest's program.
+    pub fn no_text_console(mut self) -> Self {
+        self.text_console = false;
+        self
+    }
+
+    /// A reboot of the guest starts it again; without this it ends QEMU.
+    pub fn reboots(mut self) -> Self {
+        self.reboots = true;
+        self
+    }
+
+    /// `-display dbus` on a private bus, for [`Vm::set_ui_info`]. Without it the display is `none`.
+    pub fn dbus(mut self) -> Self {
+        self.dbus = true;
+        self
+    }
+
+    /// Further arguments for QEMU.
+    pub fn arguments<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// How long to wait for the boot, and for each answer (60 s): emulation on a loaded machine is slow.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Starts QEMU; comes back when its QMP answers, before the guest has booted.
+    pub fn start(&self, lab: &Lab) -> Result<Vm> {
+        Vm::start(self, lab)
+    }
+
+    /// Starts QEMU and waits until the guest takes commands.
+    pub fn boot(&self, lab: &Lab) -> Result<Vm> {
+        let mut vm = self.start(lab)?;
+        vm.wait_ready()?;
+        Ok(vm)
+    }
+
+    /// QEMU's arguments. The sockets in `folder` are ours: QEMU connects to them, so no one has to guess when they are
+    /// there.
+    pub(crate) fn command_line(&self, lab: &Lab, folder: &Path) -> Vec<String> {
+        let memory = self.memory_mib;
+        let accelerator = std::env::var("VHOST_SEAT_VM_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".to_owned());
+        let socket = |name: &str| format!("socket,id={name},path={}", folder.join(name).display());
+        let mut args: Vec<String> = Vec::new();
+        let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
+        add("-machine", "q35,memory-backend=mem".to_owned());
+        // The back end maps the guest's memory: it has to be shared.
+        add("-object", format!("memory-backend-memfd,id=mem,size={memory}M,share=on"));
+        add("-m", format!("{memory}M"));
+        add("-accel", accelerator);
+        add("-cpu", "max".to_owned());
+        add("-kernel", lab.kernel.display().to_string());
+        add("-initrd", lab.initramfs.display().to_string());
+        add("-append", self.kernel_arguments());
+        for (name, option, value) in [
+            ("console", "-serial", "chardev:console"),
+            ("commands", "-serial", "chardev:commands"),
+            ("qmp", "-mon", "chardev=qmp,mode=control"),
+        ] {
+            add("-chardev", socket(name));
+            add(option, value.to_owned());
+        }
+        let display =
+            if self.dbus { format!("dbus,addr=unix:path={}", folder.join("bus").display()) } else { "none".into() };
+        add("-display", display);
+        if let Some(path) = self.gpu.socket() {
+            add("-chardev", format!("socket,id=gpu,path={}", path.display()));
+        }
+        add("-device", self.device());
+        args.extend(["-nodefaults", "-no-user-config", "-monitor", "none"].map(str::to_owned));
+        if !self.reboots {
+            args.push("-no-reboot".to_owned());
+        }
+        args.extend_from_slice(&self.arguments);
+        args
+    }
+
+    fn device(&self) -> String {
+        let mut device = format!("{},id={GPU_ID}", self.gpu.device());
+        if self.gpu.socket().is_some() {
+            device += ",chardev=gpu";
+        }
+        if let Some(heads) = self.max_outputs {
+            device += &format!(",max_outputs={heads}");
+        }
+        if let Some((width, height)) = self.resolution {
+            device += &format!(",xres={width},yres={height}");
+        }
+        device
+    }
+
+    /// What makes an emulated boot quick; the last console is where the kernel speaks.
+    fn kernel_arguments(&self) -> String {
+        let map = if self.text_console { "" } else { "fbcon=map:9 " };
+        format!(
+            "mitigations=off cryptomgr.notests tsc=reliable no_timer_check random.trust_cpu=on panic=-1 quiet \
+             {map}console=tty0 console=ttyS0"
+        )
+    }
+}

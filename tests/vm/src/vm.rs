@@ -1,0 +1,246 @@
+//! A machine that runs: its guest, its QMP, its screen.
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use seat_guest::answer;
+use serde_json::{Value, json};
+
+use crate::config::{Config, GPU_ID};
+use crate::dbus::Bus;
+use crate::error::{Context, Error, Result};
+use crate::image::Image;
+use crate::lab::Lab;
+use crate::lines::{Lines, accept};
+use crate::log::Log;
+use crate::process::{Process, deadline};
+use crate::qmp::Qmp;
+use crate::workdir::Workdir;
+
+/// A running machine; QEMU is killed when this is dropped.
+pub struct Vm {
+    // Dropped in this order: QEMU before the bus and the folder that it uses.
+    qemu: Process,
+    qmp: Qmp,
+    commands: Lines,
+    console: Log,
+    bus: Option<Bus>,
+    folder: Workdir,
+    number: u64,
+    patience: Duration,
+}
+
+impl Vm {
+    pub(crate) fn start(config: &Config, lab: &Lab) -> Result<Vm> {
+        let (folder, patience) = (Workdir::new()?, config.patience);
+        let bus = if config.dbus { Some(Bus::start(&folder, patience)?) } else { None };
+        let listen = |name| UnixListener::bind(folder.join(name)).context(format_args!("socket {name}"));
+        let (console, commands, qmp) = (listen("console")?, listen("commands")?, listen("qmp")?);
+
+        let arguments = config.command_line(lab, folder.path());
+        let qemu = Process::start("QEMU", lab.qemu, arguments, &folder.join("qemu.log"))?;
+        let until = deadline(patience);
+        let connection = |listener| await_connection(&qemu, listener, until);
+        let console = Log::drain("guest console", connection(&console)?, &folder.join("console.log"))?;
+        let commands = Lines::new("guest", connection(&commands)?);
+        let qmp = Qmp::connect(connection(&qmp)?, patience);
+        let qmp = qmp.map_err(|error| {
+            qemu.settle();
+            Error::Failed(format!("QEMU did not start: {error}\n{}", qemu.log().tail(40)))
+        })?;
+        Ok(Vm { qemu, qmp, commands, console, bus, folder, number: 0, patience })
+    }
+
+    /// Waits until the guest takes commands: after a start, and again after each reboot.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let until = deadline(self.patience);
+        loop {
+            match self.commands.next(until) {
+                // The firmware speaks on this port as well, so the word may stand behind other bytes.
+                Ok(line) if line.ends_with(answer::READY) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => return Err(self.with_logs(error.context("waiting for the guest"))),
+            }
+        }
+    }
+
+    /// Gives the guest a command and waits for its answer; see `guest/src/commands.rs` for what there is. The guest's ERR
+    /// is a refusal.
+    pub fn guest(&mut self, command: &str) -> Result<Value> {
+        self.number += 1;
+        let number = self.number;
+        let result =
+            self.converse(number, command).map_err(|e| self.with_logs(e.context(format_args!("guest: {command}"))))?;
+        let text = result.map_err(|reason| Error::Refused(format!("guest: {command}: {reason}")))?;
+        serde_json::from_str(&text).map_err(|e| Error::Failed(format!("guest: {command}: {e}: {text}")))
+    }
+
+    fn converse(&mut self, number: u64, command: &str) -> Result<std::result::Result<String, String>> {
+        let until = deadline(self.patience);
+        self.commands.send(&format!("{number} {command}"))?;
+        loop {
+            let line = self.commands.next(until)?;
+            match answer::decode(&line) {
+                Some((n, result)) if n == number => return Ok(result),
+                // Late answers to commands that were given up.
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until the device has done what the guest told it for this head: by a fenced command behind all others.
+    pub fn sync(&mut self, head: u32) -> Result<()> {
+        self.guest(&format!("sync {head}")).map(drop)
+    }
+
+    /// Changes how long to wait from now on, as for a bench that takes its time.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Repeats a question until its answer pleases, as when a new head is to appear. Gives that answer.
+    pub fn guest_until(&mut self, command: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let until = deadline(self.patience);
+        loop {
+            let answer = self.guest(command)?;
+            if wanted(&answer) {
+                return Ok(answer);
+            }
+            if Instant::now() >= until {
+                return Err(self.with_logs(Error::Failed(format!("guest: {command}: the last answer is {answer}"))));
+            }
+        }
+    }
+
+    /// Runs a QMP command.
+    pub fn qmp(&mut self, command: &str, arguments: Value) -> Result<Value> {
+        self.qmp.execute(command, arguments, self.patience).map_err(|e| self.with_logs(e))
+    }
+
+    /// Waits for a QMP event and gives its data.
+    pub fn wait_event(&mut self, name: &str) -> Result<Value> {
+        self.qmp.wait_event(name, self.patience).map_err(|e| self.with_logs(e))
+    }
+
+    /// Forgets the events that came so far, so that [`Vm::wait_event`] waits for a new one.
+    pub fn forget_events(&mut self) {
+        self.qmp.forget_events();
+    }
+
+    /// What the head shows now. The cursor is not in it. A head that shows nothing gives QEMU's placeholder or a refusal.
+    pub fn screendump(&mut self, head: u32) -> Result<Image> {
+        let file = self.folder.join("screen.ppm");
+        self.dump(head, &file, "ppm")?;
+        let bytes = fs::read(&file).context(file.display())?;
+        Image::from_ppm(&bytes)
+    }
+
+    /// The same as a PNG, for people.
+    pub fn screendump_png(&mut self, head: u32, file: &Path) -> Result<()> {
+        let file = std::path::absolute(file).context(file.display())?;
+        self.dump(head, &file, "png")
+    }
+
+    fn dump(&mut self, head: u32, file: &Path, format: &str) -> Result<()> {
+        let file = file.to_string_lossy();
+        self.qmp("screendump", json!({"filename": file, "device": GPU_ID, "head": head, "format": format})).map(drop)
+    }
+
+    /// Takes screendumps until one is `expected`, pixel by pixel. The error tells the difference and where a PNG of the
+    /// last one lies.
+    pub fn wait_screen(&mut self, head: u32, expected: &Image) -> Result<()> {
+        self.wait_picture(head, |shown| shown.difference(expected))
+    }
+
+    /// Takes screendumps until `fault` finds none.
+    pub fn wait_picture(&mut self, head: u32, fault: impl Fn(&Image) -> Option<String>) -> Result<()> {
+        // A picture is there in tenths of a second or, as a rule, never.
+        let until = deadline(self.patience.min(Duration::from_secs(20)));
+        loop {
+            let Some(why) = fault(&self.screendump(head)?) else { return Ok(()) };
+            if Instant::now() >= until {
+                let file = std::env::temp_dir().join(format!("seat-vm-wrong-{}-{head}.png", std::process::id()));
+                let kept = match self.screendump_png(head, &file) {
+                    Ok(()) => format!("the screen is in {}", file.display()),
+                    Err(error) => error.to_string(),
+                };
+                return Err(self.with_logs(Error::Failed(format!("head {head}: {why}; {kept}"))));
+            }
+        }
+    }
+
+    /// Tells QEMU that a window of this size shows the head, as if a person had opened or dragged one; 0×0 closes it.
+    /// Needs [`Config::dbus`].
+    pub fn set_ui_info(&mut self, head: u32, width: u32, height: u32) -> Result<()> {
+        let bus = self.bus.as_ref().ok_or_else(|| Error::Failed("set_ui_info needs Config::dbus".to_owned()))?;
+        bus.set_ui_info(head, width, height).map_err(|e| self.with_logs(e))
+    }
+
+    /// Presses the machine's reset button and waits for the guest to be up again. Needs [`Config::reboots`].
+    pub fn reset(&mut self) -> Result<()> {
+        self.qmp("system_reset", json!({}))?;
+        self.wait_ready()
+    }
+
+    /// Lets the guest reboot by itself and waits for it to be up again. Needs [`Config::reboots`].
+    pub fn reboot(&mut self) -> Result<()> {
+        self.guest("reboot")?;
+        self.wait_ready()
+    }
+
+    /// Lets the guest power off and waits for QEMU's end.
+    pub fn power_off(&mut self) -> Result<ExitStatus> {
+        self.guest("poweroff")?;
+        self.wait_exit()
+    }
+
+    pub fn wait_exit(&mut self) -> Result<ExitStatus> {
+        self.qemu.wait_exit(self.patience)
+    }
+
+    /// Kills QEMU at once, as a crash would end it, and waits until it is gone.
+    pub fn kill(&mut self) -> Result<()> {
+        self.qemu.signal(Signal::SIGKILL)?;
+        self.wait_exit().map(drop)
+    }
+
+    /// The QEMU process, for its processor time and its log.
+    pub fn qemu(&self) -> &Process {
+        &self.qemu
+    }
+
+    /// What kernel and init print on the first serial port.
+    pub fn console(&self) -> &Log {
+        &self.console
+    }
+
+    fn with_logs(&self, error: Error) -> Error {
+        match error {
+            Error::Failed(text) => {
+                self.qemu.settle();
+                let alive = if self.qemu.is_running() { "QEMU runs" } else { "QEMU has ended" };
+                Error::Failed(format!("{text}\n{alive}\n{}{}", self.qemu.log().tail(30), self.console.tail(30)))
+            }
+            other => other,
+        }
+    }
+}
+
+/// QEMU connects to us while it starts; when it ends instead, its log says why.
+fn await_connection(qemu: &Process, listener: &UnixListener, until: Instant) -> Result<std::os::unix::net::UnixStream> {
+    const LOOK: Duration = Duration::from_millis(100);
+    loop {
+        if let Some(stream) = accept(listener, LOOK)? {
+            return Ok(stream);
+        }
+        if !qemu.is_running() || Instant::now() >= until {
+            qemu.settle();
+            let why = if qemu.is_running() { "does not connect" } else { "ended while it started" };
+            return Err(Error::Failed(format!("QEMU {why}\n{}", qemu.log().tail(40))));
+        }
+    }
+}
