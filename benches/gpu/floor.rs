@@ -160,11 +160,11 @@ impl BareSend {
 
     /// The time from the kick until the reader has got everything.
     pub fn send(&mut self) -> Result<Duration> {
-        let goal = self.display.totals().bytes + self.len;
+        let goal = self.display.totals().pixels + self.len - update_header(0, Rect::default()).len() as u64;
         let until = deadline();
         let started = Instant::now();
         self.floor.kick.write(1)?;
-        self.display.wait_bytes(goal, until)?;
+        self.display.wait_pixels(goal, until)?;
         Ok(started.elapsed())
     }
 }

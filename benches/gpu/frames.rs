@@ -23,7 +23,8 @@ struct Screen {
     backing: Backing,
     /// All of it.
     rect: Rect,
-    turn: u8,
+    /// Counts what was drawn; no two drawings are the same.
+    turn: u32,
     whole: u64,
     part: u64,
 }
@@ -48,14 +49,15 @@ impl Screen {
     fn draw_all(&mut self) {
         self.turn = self.turn.wrapping_add(1);
         let start = self.backing.entries()[0].addr;
-        self.vm.guest().driver.memory().fill(start, self.backing.len(), self.turn);
+        self.vm.guest().driver.memory().fill(start, self.backing.len(), self.turn as u8);
     }
 
     /// In one row, a different one each time, at a place that is no tile's edge.
     fn draw_kilobyte(&mut self) {
         self.turn = self.turn.wrapping_add(1);
         let row = u64::from(self.turn) * 16 % u64::from(self.rect.height - 64);
-        self.backing.write((row * u64::from(self.rect.width) + 300) * 4, &[self.turn ^ 0x80; KILOBYTE]);
+        let pixels = [self.turn.to_le_bytes(); KILOBYTE / 4];
+        self.backing.write((row * u64::from(self.rect.width) + 300) * 4, pixels.as_flattened());
     }
 
     fn frame(&mut self) -> Result<[f64; 2]> {
@@ -68,8 +70,13 @@ impl Screen {
         self.update(self.part)
     }
 
-    fn update(&mut self, bytes: u64) -> Result<[f64; 2]> {
-        Ok([self.vm.guest().update(RESOURCE, self.rect, 0, bytes)?.as_secs_f64(), bytes as f64])
+    /// The time, and all that was sent.
+    fn update(&mut self, pixels: u64) -> Result<[f64; 2]> {
+        let rect = self.rect;
+        let guest = self.vm.guest();
+        let before = guest.display.totals().bytes;
+        let time = guest.update(RESOURCE, rect, 0, pixels)?;
+        Ok([time.as_secs_f64(), (guest.display.totals().bytes - before) as f64])
     }
 }
 
@@ -137,7 +144,7 @@ pub fn small_update(bench: &Bench) -> Result<Vec<Row>> {
     let draw = move |screen: &mut Screen| {
         screen.turn = screen.turn.wrapping_add(1);
         for line in 0..u64::from(SIDE) {
-            screen.backing.write(offset + line * 3840 * 4, &[screen.turn; SIDE as usize * 4]);
+            screen.backing.write(offset + line * 3840 * 4, &[screen.turn as u8; SIDE as usize * 4]);
         }
     };
     for screen in &mut screens {

@@ -75,7 +75,7 @@ fn heap_calls() -> Result<f64> {
         for turn in 0..turns {
             backing.write(u64::from(turn % SIDE) * 4, &[turn as u8; 1024]);
             guest.driver.transfer_and_flush(1, rect, 0)?;
-            guest.driver.move_cursor(0, turn, turn)?;
+            guest.driver.move_cursor(0, 0, (turn, turn))?;
         }
         Ok(())
     };

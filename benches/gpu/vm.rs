@@ -89,18 +89,20 @@ impl Guest {
         self.kick_to_call(count)
     }
 
-    /// TRANSFER and FLUSH of `rect` in one kick. The time from the kick until the reader has got `bytes` more.
-    pub fn update(&mut self, resource_id: u32, rect: Rect, offset: u64, bytes: u64) -> Result<Duration> {
-        let goal = self.display.totals().bytes + bytes;
+    /// TRANSFER and FLUSH of `rect` in one kick. The time from the kick until the reader has got `pixels` bytes of
+    /// pixels more, in however many messages, and the guest its answers: it would not draw the next frame before.
+    pub fn update(&mut self, resource_id: u32, rect: Rect, offset: u64, pixels: u64) -> Result<Duration> {
+        let goal = self.display.totals().pixels + pixels;
         self.driver.queue(&Command::TransferToHost2d { rect, offset, resource_id })?;
         self.driver.queue(&Command::ResourceFlush { rect, resource_id })?;
         let until = deadline();
         let started = Instant::now();
         self.driver.kick();
-        self.display.wait_bytes(goal, until)?;
-        let took = started.elapsed();
+        self.display
+            .wait_pixels(goal, until)
+            .map_err(|error| format!("{error}: {:?}, {goal} were due", self.display.totals()))?;
         self.driver.finish_all()?;
-        Ok(took)
+        Ok(started.elapsed())
     }
 
     /// Waits until nothing more comes to the display, and says what came in all.
@@ -116,11 +118,11 @@ impl Guest {
         }
     }
 
-    /// How many bytes the same update will bring the display, learnt from one.
+    /// How many bytes of pixels the same update will bring the display, learnt from one.
     pub fn learn(&mut self, resource_id: u32, rect: Rect, offset: u64) -> Result<u64> {
-        let before = self.settle()?.bytes;
+        let before = self.settle()?.pixels;
         self.driver.transfer_and_flush(resource_id, rect, offset)?;
-        Ok(self.settle()?.bytes - before)
+        Ok(self.settle()?.pixels - before)
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use nix::sys::eventfd::EventFd;
 
 use super::framing::{Framer, Visitor};
-use super::wire::{self, MESSAGES, message};
+use super::wire::{self, MESSAGES, UPDATE_HEAD, message};
 use super::{BUFFER, Counters, DisplayConfig};
 use crate::control::new_eventfd;
 use crate::control::wire::Header;
@@ -32,6 +32,8 @@ struct Counting {
     counters: Counters,
     asked: Vec<(u32, u32)>,
     scanout: [u8; 4],
+    /// Bytes of pixels that UPDATEs brought.
+    pixels: u64,
 }
 
 impl Visitor for Counting {
@@ -42,7 +44,11 @@ impl Visitor for Counting {
         }
     }
 
-    fn body(&mut self, _: Header, at: usize, bytes: &[u8]) -> Result<()> {
+    fn body(&mut self, header: Header, at: usize, bytes: &[u8]) -> Result<()> {
+        if header.request == message::UPDATE {
+            let before = at.max(UPDATE_HEAD);
+            self.pixels += (at + bytes.len()).saturating_sub(before) as u64;
+        }
         for (place, byte) in self.scanout.iter_mut().skip(at).zip(bytes) {
             *place = *byte;
         }
@@ -104,6 +110,8 @@ impl Drain {
 pub struct Totals {
     /// All bytes, those of a message under way included.
     pub bytes: u64,
+    /// Bytes of pixels in UPDATEs, that of one under way included.
+    pub pixels: u64,
     /// Complete messages.
     pub messages: u64,
     /// Complete UPDATE messages.
@@ -115,9 +123,10 @@ const NOBODY: u64 = u64::MAX;
 
 struct Shared {
     bytes: AtomicU64,
+    pixels: AtomicU64,
     messages: AtomicU64,
     updates: AtomicU64,
-    /// Somebody waits and is to be woken once this many bytes were read.
+    /// Somebody waits and is to be woken once this many bytes of pixels were read.
     goal: AtomicU64,
     ended: AtomicBool,
 }
@@ -125,8 +134,8 @@ struct Shared {
 impl Shared {
     fn new() -> Shared {
         let zero = || AtomicU64::new(0);
-        let (bytes, messages, updates) = (zero(), zero(), zero());
-        Shared { bytes, messages, updates, goal: AtomicU64::new(NOBODY), ended: AtomicBool::new(false) }
+        let (bytes, pixels, messages, updates) = (zero(), zero(), zero(), zero());
+        Shared { bytes, pixels, messages, updates, goal: AtomicU64::new(NOBODY), ended: AtomicBool::new(false) }
     }
 }
 
@@ -165,6 +174,7 @@ impl DrainThread {
     pub fn totals(&self) -> Totals {
         Totals {
             bytes: self.shared.bytes.load(Ordering::SeqCst),
+            pixels: self.shared.pixels.load(Ordering::SeqCst),
             messages: self.shared.messages.load(Ordering::SeqCst),
             updates: self.shared.updates.load(Ordering::SeqCst),
         }
@@ -175,9 +185,15 @@ impl DrainThread {
         self.wait_from(0, deadline, done)
     }
 
-    /// Waits until `bytes` have been read in all. Sleeps until then, so that the wait costs the reader nothing.
+    /// Waits until `bytes` have been read in all.
     pub fn wait_bytes(&self, bytes: u64, deadline: Deadline) -> Result<Totals> {
-        self.wait_from(bytes, deadline, |totals| totals.bytes >= bytes)
+        self.wait(deadline, |totals| totals.bytes >= bytes)
+    }
+
+    /// Waits until UPDATEs have brought `bytes` of pixels in all, however cut. Sleeps until then, so that the wait costs
+    /// the reader nothing.
+    pub fn wait_pixels(&self, bytes: u64, deadline: Deadline) -> Result<Totals> {
+        self.wait_from(bytes, deadline, |totals| totals.pixels >= bytes)
     }
 
     fn wait_from(&self, goal: u64, deadline: Deadline, mut done: impl FnMut(Totals) -> bool) -> Result<Totals> {
@@ -230,8 +246,9 @@ fn drain(stream: &UnixStream, mut drain: Drain, shared: &Shared, wake: &EventFd)
         let counters = drain.counters();
         shared.messages.store(counters.all_messages(), Ordering::SeqCst);
         shared.updates.store(counters.of(message::UPDATE), Ordering::SeqCst);
-        let bytes = shared.bytes.fetch_add(count as u64, Ordering::SeqCst) + count as u64;
-        if bytes >= shared.goal.load(Ordering::SeqCst) {
+        shared.bytes.fetch_add(count as u64, Ordering::SeqCst);
+        shared.pixels.store(drain.counting.pixels, Ordering::SeqCst);
+        if drain.counting.pixels >= shared.goal.load(Ordering::SeqCst) {
             let _ = wake.write(1);
         }
     }
