@@ -29,6 +29,8 @@ CARGO   ?= cargo
 INSTALL ?= install
 # What is installed; built first if it is not there.
 BINARY  ?= $(or $(CARGO_TARGET_DIR),target)/release/vhost-user-gpu
+# Where `make demo` leaves its pictures.
+PICTURES ?= $(or $(CARGO_TARGET_DIR),target)/demo
 
 PROGRAM  = $(LIBEXECDIR)/vhost-user-gpu
 JSON     = $(JSONDIR)/$(PRIORITY)-vhost-seat-gpu.json
@@ -70,10 +72,10 @@ bench: build
 	$(CARGO) bench --locked --bench '*'
 
 bench-vm: deps build
-	$(CARGO) run --locked --release --package seat-vm --bin bench
+	$(CARGO) run --locked --release --package seat-vm --example frames -- '$(BINARY)'
 
 demo: deps build
-	$(CARGO) run --locked --release --package seat-vm --bin demo
+	$(CARGO) run --locked --release --package seat-vm --example demo -- '$(BINARY)' '$(PICTURES)'
 
 $(BINARY):
 	$(MAKE) build

@@ -9,6 +9,10 @@
 //! fails: one line on stderr and an exit status that is not 0.
 
 #![deny(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "tests choose their numbers")
+)]
 
 pub mod backend;
 pub mod cli;

@@ -59,6 +59,11 @@ impl Backing {
         if self.runs.is_empty() { 0 } else { self.len }
     }
 
+    /// Whether there is nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Bytes of host memory that a backing of so many entries takes.
     pub fn cost(entries: u32) -> u64 {
         u64::from(entries).saturating_mul((size_of::<Entry>() + size_of::<Run>()) as u64)

@@ -96,7 +96,7 @@ impl Dialog {
     }
 
     /// The next message to the display, as sent from then on.
-    pub fn next(&mut self) -> Option<Head> {
+    pub fn next_message(&mut self) -> Option<Head> {
         match self.features {
             Features::Unasked => {
                 self.features = Features::Asked;
@@ -217,10 +217,10 @@ mod tests {
     /// A dialog whose features are settled.
     fn settled(features: u64) -> Dialog {
         let mut dialog = Dialog::default();
-        assert_eq!(request(dialog.next()), Some(1));
+        assert_eq!(request(dialog.next_message()), Some(1));
         let features = features.to_ne_bytes();
         assert_eq!(dialog.reply(&reply(GpuBackendReq::GET_PROTOCOL_FEATURES, &features)).unwrap(), None);
-        assert_eq!(request(dialog.next()), Some(2));
+        assert_eq!(request(dialog.next_message()), Some(2));
         dialog
     }
 
@@ -228,29 +228,36 @@ mod tests {
     fn an_edid_waits_until_it_is_known_whether_it_can_be_asked_for() {
         let mut dialog = Dialog::default();
         dialog.ask(Question::Edid(ScanoutId(0)));
-        assert_eq!(request(dialog.next()), Some(1));
-        assert_eq!(request(dialog.next()), None);
+        assert_eq!(request(dialog.next_message()), Some(1));
+        assert_eq!(request(dialog.next_message()), None);
         dialog.reply(&reply(GpuBackendReq::GET_PROTOCOL_FEATURES, &3u64.to_ne_bytes())).unwrap();
-        assert_eq!([request(dialog.next()), request(dialog.next())], [Some(2), Some(11)]);
+        assert_eq!([request(dialog.next_message()), request(dialog.next_message())], [Some(2), Some(11)]);
     }
 
     #[test]
     fn the_first_edid_of_a_scanout_is_followed_by_a_question_that_is_always_answered() {
         let mut dialog = settled(3);
         dialog.ask(Question::Edid(ScanoutId(2)));
-        assert_eq!([request(dialog.next()), request(dialog.next()), request(dialog.next())], [Some(11), Some(3), None]);
+        assert_eq!(
+            [request(dialog.next_message()), request(dialog.next_message()), request(dialog.next_message())],
+            [Some(11), Some(3), None]
+        );
         let answer = dialog.reply(&reply(GpuBackendReq::GET_EDID, &EDID)).unwrap();
         assert_eq!(answer, Some(Answer::Edid(&EDID)));
         assert_eq!(dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).unwrap(), None);
         dialog.ask(Question::Edid(ScanoutId(2)));
-        assert_eq!([request(dialog.next()), request(dialog.next())], [Some(11), None], "now it is known");
+        assert_eq!(
+            [request(dialog.next_message()), request(dialog.next_message())],
+            [Some(11), None],
+            "now it is known"
+        );
     }
 
     #[test]
     fn an_edid_that_goes_unanswered_means_that_there_is_no_such_scanout() {
         let mut dialog = settled(3);
         dialog.ask(Question::Edid(ScanoutId(9)));
-        while dialog.next().is_some() {}
+        while dialog.next_message().is_some() {}
         let answer = dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).unwrap();
         assert_eq!(answer, Some(Answer::NoSuchScanout));
     }
@@ -259,7 +266,7 @@ mod tests {
     fn a_display_without_edids_is_asked_for_its_size_instead() {
         let mut dialog = settled(0);
         dialog.ask(Question::Edid(ScanoutId(1)));
-        assert_eq!(request(dialog.next()), Some(3));
+        assert_eq!(request(dialog.next_message()), Some(3));
         let mut info = INFO;
         info[24 + 24 + 8..][..4].copy_from_slice(&1366u32.to_le_bytes());
         info[24 + 24 + 12..][..4].copy_from_slice(&768u32.to_le_bytes());
@@ -271,9 +278,9 @@ mod tests {
     fn the_answer_to_a_withdrawn_question_is_nobodys() {
         let mut dialog = settled(3);
         dialog.ask(Question::DisplayInfo);
-        dialog.next();
+        dialog.next_message();
         dialog.ask(Question::DisplayInfo);
-        dialog.next();
+        dialog.next_message();
         assert_eq!(dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).unwrap(), None);
         let answer = dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).unwrap();
         assert_eq!(answer, Some(Answer::DisplayInfo(&INFO)));
@@ -285,7 +292,7 @@ mod tests {
         assert!(dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).is_err());
         let mut dialog = settled(3);
         dialog.ask(Question::DisplayInfo);
-        dialog.next();
+        dialog.next_message();
         assert!(dialog.reply(&reply(GpuBackendReq::GET_EDID, &EDID)).is_err());
     }
 }

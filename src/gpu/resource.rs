@@ -18,7 +18,7 @@ pub const MAX_SIDE: u32 = 32767;
 /// What a resource costs beside its pixels, generously: so that a hundred thousand tiny ones are counted as well.
 const OVERHEAD: u64 = 512;
 /// Pixels compared at a time: they and their host copies stay in the first-level cache.
-const CHUNK: usize = 16 * TILE_W as usize;
+const CHUNK: u32 = 16 * TILE_W;
 
 /// The host copy of a resource's pixels: rows without gaps, four bytes a pixel, B, G, R, A.
 ///
@@ -142,14 +142,14 @@ impl Resource {
         let stride = self.image.stride();
         let mut pixels = self.image.pixels.borrow_mut();
         let mut reader = backing.reader();
-        let mut fresh = [0; CHUNK * PIXEL];
+        let mut fresh = [0; CHUNK as usize * PIXEL];
         let end = rect.x.checked_add(rect.width)?;
         // Row by row, piece by piece, each piece within whole tiles but at the rectangle's edges.
         for (line, y) in (rect.y..rect.y.checked_add(rect.height)?).enumerate() {
             let mut from = offset + (stride * line) as u64;
             let mut x = rect.x;
             while x < end {
-                let next = (x / TILE_W * TILE_W).saturating_add(CHUNK as u32).min(end);
+                let next = (x / TILE_W * TILE_W).saturating_add(CHUNK).min(end);
                 let new = fresh.get_mut(..(next - x) as usize * PIXEL)?;
                 if !reader.read(from, new) {
                     return None;
@@ -175,15 +175,13 @@ fn mark_changes(old: &[u8], new: &[u8], x: u32, tile_y: u32, changed: &mut TileM
     // The first tile may begin before the piece.
     let into = (x % TILE_W) as usize * PIXEL;
     let first = (tile - into).min(old.len());
-    let mut tile_x = x / TILE_W;
     let (old_head, old_rest) = old.split_at(first);
     let (new_head, new_rest) = new.split_at(first);
     let pieces = std::iter::once((old_head, new_head)).chain(old_rest.chunks(tile).zip(new_rest.chunks(tile)));
-    for (old, new) in pieces {
+    for (tile_x, (old, new)) in (x / TILE_W..).zip(pieces) {
         if old != new {
             changed.mark(tile_x, tile_y);
         }
-        tile_x += 1;
     }
 }
 

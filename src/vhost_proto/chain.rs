@@ -11,7 +11,7 @@ use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMma
 /// Most buffers in a chain, indirect tables included; also QEMU's limit.
 pub const MAX_SEGMENTS: usize = 1024;
 
-const DESCRIPTOR_LEN: u64 = 16;
+const DESCRIPTOR_LEN: u32 = 16;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
@@ -64,7 +64,7 @@ struct Descriptor {
 
 impl Descriptor {
     fn read(memory: &GuestMemoryMmap<()>, table: GuestAddress, index: u32) -> Result<Self, ChainError> {
-        let addr = table.checked_add(u64::from(index) * DESCRIPTOR_LEN).ok_or(ChainError::Table)?;
+        let addr = table.checked_add(u64::from(index) * u64::from(DESCRIPTOR_LEN)).ok_or(ChainError::Table)?;
         let [a0, a1, a2, a3, a4, a5, a6, a7, l0, l1, l2, l3, f0, f1, n0, n1]: [u8; DESCRIPTOR_LEN as usize] =
             memory.read_obj(addr).map_err(|_| ChainError::Table)?;
         Ok(Self {
@@ -113,11 +113,8 @@ impl Chain {
                 if indirect || descriptor.flags & NEXT != 0 {
                     return Err(ChainError::IndirectFlags);
                 }
-                let entries = descriptor.len / DESCRIPTOR_LEN as u32;
-                if !descriptor.len.is_multiple_of(DESCRIPTOR_LEN as u32)
-                    || entries == 0
-                    || entries as usize > MAX_SEGMENTS
-                {
+                let entries = descriptor.len / DESCRIPTOR_LEN;
+                if !descriptor.len.is_multiple_of(DESCRIPTOR_LEN) || entries == 0 || entries as usize > MAX_SEGMENTS {
                     return Err(ChainError::IndirectSize(descriptor.len));
                 }
                 return self.walk_table(memory, GuestAddress(descriptor.addr), entries, 0, true);
@@ -213,19 +210,18 @@ fn total(segments: &[Segment]) -> u64 {
 /// Where `len` bytes from byte `offset` of `segments` lie: address and length of each piece.
 fn pieces(segments: &[Segment], offset: u64, len: usize) -> impl Iterator<Item = (GuestAddress, usize)> {
     let mut skip = offset;
-    let mut left = len as u64;
+    let mut left = len;
     segments
         .iter()
         .map_while(move |segment| {
             if left == 0 {
                 return None;
             }
-            let all = u64::from(segment.len);
-            let start = skip.min(all);
-            skip -= start;
-            let take = (all - start).min(left);
+            let start = u32::try_from(skip).unwrap_or(u32::MAX).min(segment.len);
+            skip -= u64::from(start);
+            let take = ((segment.len - start) as usize).min(left);
             left -= take;
-            Some((segment.addr.unchecked_add(start), take as usize))
+            Some((segment.addr.unchecked_add(u64::from(start)), take))
         })
         .filter(|(_, take)| *take > 0)
 }

@@ -52,8 +52,8 @@ impl reactor::Source for Source {
             0 => Self::Signal,
             1 => Self::Control,
             2 => Self::Listener,
-            FIRST_DEVICE..FIRST_KICK => Self::Device((index - FIRST_DEVICE) as u8),
-            _ if index < Self::COUNT => Self::Kick((index - FIRST_KICK) as u8),
+            FIRST_DEVICE..FIRST_KICK => Self::Device(u8::try_from(index - FIRST_DEVICE).ok()?),
+            _ if index < Self::COUNT => Self::Kick(u8::try_from(index - FIRST_KICK).ok()?),
             _ => return None,
         })
     }

@@ -161,7 +161,7 @@ fn map_file(region: &MemoryRegion, file: OwnedFd) -> Result<MmapRegion<()>, Memo
         return Err(MemoryError::NotMemory);
     }
     // On hugetlbfs the block size is the huge page's.
-    if region.mmap_offset % metadata.blksize().max(1) != 0 {
+    if !region.mmap_offset.is_multiple_of(metadata.blksize().max(1)) {
         return Err(MemoryError::Unaligned(region.mmap_offset));
     }
     let size = usize::try_from(region.size).map_err(|_| MemoryError::Range)?;

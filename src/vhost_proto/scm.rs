@@ -3,7 +3,7 @@
 //! nix and vmm-sys-util hand out raw descriptor numbers and lose those of a truncated control message; here every
 //! descriptor that the kernel installed is an `OwnedFd` at once.
 
-#![allow(unsafe_code)] // recvmsg's control buffer has no safe wrapper that owns what arrives, see above.
+#![allow(unsafe_code, reason = "no safe wrapper of recvmsg owns the descriptors that arrive, see above")]
 
 use std::io;
 use std::mem;
@@ -28,7 +28,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd>
     message.msg_iov = &mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = mem::size_of_val(&control);
+    message.msg_controllen = size_of_val(&control);
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: `message` points to `buffer` and `control`, both alive, writable and of the lengths given.
     let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) };
@@ -40,6 +40,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd>
     Ok(received)
 }
 
+#[allow(clippy::multiple_unsafe_ops_per_block, reason = "one walk over one buffer, sound for one reason")]
 fn take_fds(message: &libc::msghdr, fds: &mut Vec<OwnedFd>) {
     // SAFETY: the kernel filled `msg_control` up to `msg_controllen` with well-formed control messages; the CMSG macros
     // stay within it. Every descriptor of an SCM_RIGHTS message was installed for this process just now and belongs to
@@ -50,7 +51,7 @@ fn take_fds(message: &libc::msghdr, fds: &mut Vec<OwnedFd>) {
             if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
                 let data = libc::CMSG_DATA(header).cast::<RawFd>();
                 let bytes = (*header).cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
-                for index in 0..bytes / mem::size_of::<RawFd>() {
+                for index in 0..bytes / size_of::<RawFd>() {
                     fds.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
                 }
             }

@@ -153,11 +153,11 @@ impl Session {
             Request::SetVringBase(VringState { index, num }) => self.ring(index, |ring| ring.set_base(num))?,
             Request::GetVringBase(index) => self.stop(index, device)?,
             Request::SetVringKick(kick) => self.start(kick, device, registrar)?,
-            Request::SetVringCall(VringFd { index, fd }) => self.ring(index, |ring| {
+            Request::SetVringCall(VringFd { index, fd }) => self.ring(u32::from(index), |ring| {
                 ring.set_call(fd);
                 Ok(())
             })?,
-            Request::SetVringErr(VringFd { index, fd }) => self.ring(index, |ring| {
+            Request::SetVringErr(VringFd { index, fd }) => self.ring(u32::from(index), |ring| {
                 ring.set_err(fd);
                 Ok(())
             })?,
@@ -226,9 +226,10 @@ impl Session {
     /// A ring starts with its kick ("Starting and stopping rings"), and is looked at at once: buffers may be there.
     fn start<D: Device>(&mut self, kick: VringFd, device: &mut D, registrar: &Registrar) -> Result<Answer, Refused> {
         let VringFd { index, fd } = kick;
+        let queue = usize::from(index);
+        let watch = |fd: OwnedFd| registrar.watch(Source::Kick(index), fd, Interest::ReadEdge);
+        let index = u32::from(index);
         let ring = find(&mut self.rings, index)?;
-        let queue = index as usize;
-        let watch = |fd: OwnedFd| registrar.watch(Source::Kick(queue as u8), fd, Interest::ReadEdge);
         let kick = fd.map(watch).transpose().map_err(Refused::Watch)?;
         let was_started = ring.started();
         ring.set_event_idx(self.features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0);

@@ -5,8 +5,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use log::{error, warn};
+use log::{Level, warn};
 use thiserror::Error;
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress};
@@ -14,10 +15,15 @@ use vm_memory::{Bytes, GuestAddress};
 use super::chain::{Chain, ChainError};
 use super::memory::GuestMemory;
 use super::wire::{UserAddr, VringAddr};
+use crate::log_within;
+use crate::logger::Budget;
 use crate::reactor::Watch;
 
 /// Largest queue size (VIRTIO 1.3, 2.7).
 pub const MAX_SIZE: u16 = 32768;
+
+/// How often a ring may be said to be broken: a guest can break it as often as it resets the device.
+const BREAKS: Budget = Budget::new(3, Duration::from_secs(60));
 
 /// "Do not interrupt": a driver's wish where EVENT_IDX was not negotiated (VIRTIO 1.3, 2.7.6).
 const AVAIL_F_NO_INTERRUPT: u16 = 1;
@@ -66,6 +72,7 @@ pub struct Ring {
     enabled: bool,
     polled: bool,
     broken: bool,
+    breaks: Budget,
     /// Whether something was pushed since the guest was last asked whether it wants to hear of it.
     unannounced: bool,
 }
@@ -89,6 +96,7 @@ impl Ring {
             enabled: false,
             polled: false,
             broken: false,
+            breaks: BREAKS,
             unannounced: false,
         })
     }
@@ -335,7 +343,8 @@ impl Ring {
     /// The guest broke its contract.
     fn breaks(&mut self, error: &RingError) {
         if !std::mem::replace(&mut self.broken, true) {
-            error!("ring {} is broken until it is started anew: {error}", self.index);
+            let index = self.index;
+            log_within!(self.breaks, Level::Error, "ring {index} is broken until it is started anew: {error}");
             if let Some(err) = &self.err {
                 signal(err);
             }

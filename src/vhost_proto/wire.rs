@@ -137,8 +137,8 @@ pub struct UserAddr(pub u64);
 /// A ring's index with an eventfd; without one the ring is polled, or nobody wants to be called.
 #[derive(Debug)]
 pub struct VringFd {
-    /// Which ring; 0 to 255.
-    pub index: u32,
+    /// Which ring.
+    pub index: u8,
     /// The eventfd.
     pub fd: Option<OwnedFd>,
 }
@@ -281,7 +281,7 @@ impl Body<'_> {
         if value & !(VRING_NO_FD | 0xff) != 0 {
             return Err(self.value_error("bits beyond the ring's index and \"no descriptor\" are set"));
         }
-        let index = (value & 0xff) as u32;
+        let [index, ..] = value.to_le_bytes();
         if value & VRING_NO_FD != 0 {
             return Ok(VringFd { index, fd: None });
         }
@@ -387,7 +387,7 @@ impl Reply {
             Self::Config(range, content) => {
                 let size = range.size.min(MAX_CONFIG);
                 let mut at = put(&mut payload, 0, &range.offset.to_ne_bytes());
-                at = put(&mut payload, at, &(size as u32).to_ne_bytes());
+                at = put(&mut payload, at, &u32::try_from(size).unwrap_or(0).to_ne_bytes());
                 at = put(&mut payload, at, &range.flags.to_ne_bytes());
                 put(&mut payload, at, content.get(..size).unwrap_or_default())
             }
@@ -408,7 +408,7 @@ fn put(out: &mut [u8], offset: usize, bytes: &[u8]) -> usize {
 
 /// The request's name in the document, or its number.
 pub fn name(request: u32) -> String {
-    FrontendReq::try_from(request).map_or_else(|_| format!("request {request}"), |request| format!("{request:?}"))
+    FrontendReq::try_from(request).map_or_else(|()| format!("request {request}"), |request| format!("{request:?}"))
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ impl MemEntry {
 impl Command {
     /// Decodes the request that `bytes` begins with. `header` is `bytes`' own; of `bytes`, no more than
     /// [`MAX_FIXED`](super::MAX_FIXED) is looked at, and what follows a command's fixed part is not looked at either.
+    ///
+    /// # Errors
+    /// A command that the standard does not have, or fewer bytes than it needs.
     pub fn decode(header: &Header, bytes: &[u8]) -> Result<Command, DecodeError> {
         let kind = header.kind;
         let need = Command::fixed_size(kind).ok_or(DecodeError::Unknown { kind })?;
@@ -77,7 +80,7 @@ impl Command {
     }
 
     /// The fields after the header, in the order in which they stand there.
-    fn from_fields(kind: u32, mut f: Fields) -> Option<Command> {
+    fn from_fields(kind: u32, mut f: Fields<'_>) -> Option<Command> {
         Some(match kind {
             kind::GET_DISPLAY_INFO => Command::GetDisplayInfo,
             kind::GET_EDID => Command::GetEdid { scanout_id: f.scanout_id()? },

@@ -21,7 +21,9 @@ pub const MAX_HEAD: usize = HEADER_LEN + 20;
 /// Width and height of a cursor.
 pub const CURSOR_SIDE: u32 = 64;
 /// Bytes of a cursor's pixels.
-pub const CURSOR_LEN: usize = (CURSOR_SIDE * CURSOR_SIDE * 4) as usize;
+pub const CURSOR_LEN: usize = CURSOR_BYTES as usize;
+/// As a message says it.
+const CURSOR_BYTES: u32 = CURSOR_SIDE * CURSOR_SIDE * 4;
 
 /// VHOST_USER_GPU_PROTOCOL_F_EDID.
 pub const F_EDID: u64 = 1 << 0;
@@ -60,7 +62,7 @@ impl ReplyHeader {
         let number = u32::from_ne_bytes([r0, r1, r2, r3]);
         let flags = u32::from_ne_bytes([f0, f1, f2, f3]);
         let got = u32::from_ne_bytes([s0, s1, s2, s3]);
-        let request = GpuBackendReq::try_from(number).map_err(|_| ReplyError::Unexpected(number))?;
+        let request = GpuBackendReq::try_from(number).map_err(|()| ReplyError::Unexpected(number))?;
         let need = match request {
             GpuBackendReq::GET_PROTOCOL_FEATURES => 8,
             GpuBackendReq::GET_DISPLAY_INFO => DISPLAY_INFO_LEN,
@@ -88,7 +90,8 @@ pub struct Head {
 impl Head {
     fn new(request: GpuBackendReq, fields: &[u32], pixels: u32) -> Self {
         let mut head = Self { bytes: [0; MAX_HEAD], len: 0 };
-        let size = (fields.len() as u32).saturating_mul(4).saturating_add(pixels);
+        let fields_len = u32::try_from(size_of_val(fields)).unwrap_or(u32::MAX);
+        let size = fields_len.saturating_add(pixels);
         for field in [request as u32, 0, size].iter().chain(fields) {
             head.put(&field.to_ne_bytes());
         }
@@ -148,7 +151,7 @@ impl Head {
 
     /// CURSOR_UPDATE; its 64×64 pixels follow.
     pub fn cursor_update(scanout: u32, x: u32, y: u32, hot: (u32, u32)) -> Self {
-        Self::new(GpuBackendReq::CURSOR_UPDATE, &[scanout, x, y, hot.0, hot.1], CURSOR_LEN as u32)
+        Self::new(GpuBackendReq::CURSOR_UPDATE, &[scanout, x, y, hot.0, hot.1], CURSOR_BYTES)
     }
 }
 

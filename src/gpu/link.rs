@@ -1,0 +1,186 @@
+//! The display of one GPU_SET_SOCKET: its socket, what it was asked, and what to tell it next.
+//!
+//! Questions go first, then cursors (they are small, and somebody's hand is on the mouse), then pictures. Each message is
+//! chosen when the one before is wholly out, from the newest state: what changes while a display is slow merges.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use log::error;
+
+use super::dialog::{Answer, Dialog, Question};
+use super::display::wire::Head;
+use super::display::{Display, DisplayError};
+use super::state::State;
+use super::{pointer, scanout};
+use crate::vhost_proto::device::Registrar;
+
+/// Bytes sent before the others get their turn.
+const BYTES_A_TURN: u64 = 8 << 20;
+/// Most pixels in one UPDATE. QEMU allocates, reads and copies each one whole: this many stay in its cache and under
+/// its allocator's threshold for mapping memory (128 KiB).
+const PIXELS_AN_UPDATE: u32 = 24 * 1024;
+/// How long a transfer under way waits for a display that takes nothing.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// The display of one GPU_SET_SOCKET with what it was asked.
+#[derive(Debug)]
+pub struct Link {
+    display: Display,
+    dialog: Dialog,
+    /// It broke the protocol: it is kept open (QEMU would spin on a closed one) and no longer used.
+    failed: bool,
+    /// Since when it takes nothing, with the number of bytes that it had taken by then.
+    blocked: Option<(Instant, u64)>,
+}
+
+impl Link {
+    /// Takes the socket over and watches it as the device's source of that number.
+    ///
+    /// # Errors
+    /// It cannot be watched.
+    pub fn new(socket: OwnedFd, source: u8, registrar: &Registrar) -> io::Result<Self> {
+        let display = Display::new(socket, source, registrar)?;
+        Ok(Self { display, dialog: Dialog::default(), failed: false, blocked: None })
+    }
+
+    /// Whether it can be asked and shown things.
+    pub fn works(&self) -> bool {
+        !self.failed
+    }
+
+    /// Bytes sent so far.
+    pub fn bytes_sent(&self) -> u64 {
+        self.display.bytes_sent()
+    }
+
+    /// Asks for the guest; the next [`Link::paint`] sends it.
+    pub fn ask(&mut self, question: Question) {
+        self.dialog.ask(question);
+    }
+
+    /// The guest no longer waits for an answer.
+    pub fn withdraw(&mut self) {
+        self.dialog.withdraw();
+    }
+
+    /// Takes the next reply.
+    ///
+    /// # Errors
+    /// The display hung up, or is not to be trusted any longer.
+    pub fn hear(&mut self) -> Result<Heard<'_>, DisplayError> {
+        if self.failed {
+            return Ok(Heard::NoMore);
+        }
+        let Some(reply) = self.display.receive()? else { return Ok(Heard::NoMore) };
+        Ok(self.dialog.reply(&reply)?.map_or(Heard::Other, Heard::Answer))
+    }
+
+    /// Sends what the display does not know yet, as far as it takes it; pictures and cursors only while the device is
+    /// `running`.
+    ///
+    /// # Errors
+    /// The display hung up, or its socket failed.
+    pub fn paint(&mut self, state: &mut State, running: bool) -> Result<(), DisplayError> {
+        if !self.failed {
+            if self.try_paint(state, running)? {
+                self.blocked = None;
+            } else {
+                self.note_blocked();
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends until nothing is left to say (`true`) or the display takes no more for now (`false`).
+    fn try_paint(&mut self, state: &mut State, running: bool) -> Result<bool, DisplayError> {
+        let limit = self.display.bytes_sent().saturating_add(BYTES_A_TURN);
+        while self.display.advance()? {
+            if self.display.bytes_sent() >= limit {
+                self.display.rest(true)?;
+                return Ok(true);
+            }
+            if !self.begin_next(state, running) {
+                self.display.rest(false)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Begins the next message, if there is one.
+    fn begin_next(&mut self, state: &mut State, running: bool) -> bool {
+        if let Some(head) = self.dialog.next_message() {
+            self.display.begin(head);
+            return true;
+        }
+        running && (begin_cursor(state, &mut self.display) || begin_picture(state, &mut self.display))
+    }
+
+    fn note_blocked(&mut self) {
+        let sent = self.display.bytes_sent();
+        if self.blocked.is_none_or(|(_, before)| before != sent) {
+            self.blocked = Some((Instant::now(), sent));
+        }
+    }
+
+    /// Whether the display takes nothing now, but did a moment ago.
+    pub fn is_worth_waiting_for(&self) -> bool {
+        !self.failed && self.blocked.is_some_and(|(since, _)| since.elapsed() < PATIENCE)
+    }
+
+    /// The display broke the protocol: it is left alone from now on.
+    pub fn fail(&mut self, error: &DisplayError) {
+        error!("{error}; it is left alone until the next one comes");
+        self.display.abandon();
+        self.failed = true;
+    }
+}
+
+/// What [`Link::hear`] heard.
+#[derive(Debug)]
+pub enum Heard<'a> {
+    /// The answer to the guest's question.
+    Answer(Answer<'a>),
+    /// Something that the guest does not wait for.
+    Other,
+    /// Nothing more for now.
+    NoMore,
+}
+
+/// Begins the next message about a cursor, if there is one.
+fn begin_cursor(state: &mut State, display: &mut Display) -> bool {
+    for (scanout, pointer) in (0..).zip(&mut state.pointers) {
+        match pointer.next_step() {
+            Some(pointer::Step::Shape { x, y, hot, pixels }) => {
+                display.begin_cursor(Head::cursor_update(scanout, x, y, hot), pixels);
+                return true;
+            }
+            Some(pointer::Step::Place { x, y, visible }) => {
+                display.begin(Head::cursor_pos(scanout, x, y, visible));
+                return true;
+            }
+            None => {}
+        }
+    }
+    false
+}
+
+/// Begins the next message about a picture, if there is one.
+fn begin_picture(state: &mut State, display: &mut Display) -> bool {
+    for (scanout, picture) in (0..).zip(&mut state.scanouts) {
+        match picture.next_step(PIXELS_AN_UPDATE) {
+            Some(scanout::Step::Surface(width, height)) => {
+                display.begin(Head::scanout(scanout, width, height));
+                return true;
+            }
+            Some(scanout::Step::Update { at, from, image }) => {
+                display.begin_update(Head::update(scanout, &at), image, from);
+                return true;
+            }
+            None => {}
+        }
+    }
+    false
+}

@@ -1,0 +1,113 @@
+//! What is in flight of one of the device's queues: the chain popped last, and the answers not given back yet.
+
+use log::debug;
+
+use super::command::{
+    Command, DecodeError, EDID_SIZE, Header, MAX_FIXED, Status, encode_edid, encode_header, encode_uuid, kind,
+};
+use super::dialog::Question;
+use super::edid;
+use super::state::{Outcome, State};
+use crate::vhost_proto::chain::Chain;
+use crate::vhost_proto::memory::GuestMemory;
+use crate::vhost_proto::vring::{Popped, Ring};
+
+/// Commands executed before the others get their turn.
+pub const COMMANDS_A_TURN: usize = 64;
+
+/// What is in flight of one queue. All of it is reused: working a queue off allocates nothing.
+#[derive(Debug)]
+pub struct Queue {
+    /// The chain popped last.
+    chain: Chain,
+    /// No more than a turn's commands, and one that was held.
+    answered: Vec<Answered>,
+}
+
+/// A chain with its response written.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    head: u16,
+    written: u32,
+}
+
+/// A command that waits for the display's answer; its chain is the one popped last.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// Its header.
+    pub header: Header,
+    /// What it asks.
+    pub question: Question,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { chain: Chain::default(), answered: Vec::with_capacity(COMMANDS_A_TURN + 1) }
+    }
+}
+
+impl Queue {
+    /// Pops the next chain.
+    pub fn pop(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Popped {
+        ring.pop(memory, &mut self.chain)
+    }
+
+    /// Forgets what is in flight: the ring was reset.
+    pub fn reset(&mut self) {
+        self.answered.clear();
+    }
+
+    /// Executes the popped command and answers it. One that only the display can answer is returned.
+    pub fn command(&mut self, state: &mut State, memory: &GuestMemory) -> Option<Held> {
+        let mut bytes = [0; MAX_FIXED];
+        let len = self.chain.read_at(memory.map(), 0, &mut bytes);
+        let bytes = bytes.get(..len).unwrap_or_default();
+        let Some(header) = Header::decode(bytes) else {
+            debug!("a request of {len} bytes has no header");
+            self.answered.push(Answered { head: self.chain.head(), written: 0 });
+            return None;
+        };
+        let outcome = match Command::decode(&header, bytes) {
+            Ok(command) => state.execute(&command, &self.chain, memory),
+            Err(DecodeError::Unknown { .. }) => Outcome::Status(Status::ErrUnspec),
+            Err(DecodeError::Short { .. }) => Outcome::Status(Status::ErrInvalidParameter),
+        };
+        match outcome {
+            Outcome::Status(status) => {
+                if status.is_error() {
+                    debug!("{} answered {status:?}", kind::name(header.kind).unwrap_or("unknown command"));
+                }
+                self.answer(memory, &header, &encode_header(status, &header));
+            }
+            Outcome::Uuid(uuid) => self.answer(memory, &header, &encode_uuid(&header, &uuid)),
+            Outcome::Ask(question) => return Some(Held { header, question }),
+        }
+        None
+    }
+
+    /// Writes the response of the chain popped last. One that does not fit becomes an error that does; where not even
+    /// that fits, nothing is written.
+    pub fn answer(&mut self, memory: &GuestMemory, header: &Header, response: &[u8]) {
+        let room = self.chain.writable_len();
+        let short = encode_header(Status::ErrUnspec, header);
+        let response = if response.len() as u64 <= room { response } else { &short };
+        let fits = response.len() as u64 <= room;
+        let written = if fits { self.chain.write_at(memory.map(), 0, response) } else { 0 };
+        self.answered.push(Answered { head: self.chain.head(), written: u32::try_from(written).unwrap_or(0) });
+    }
+
+    /// Answers with an EDID of our own making.
+    pub fn answer_edid(&mut self, memory: &GuestMemory, header: &Header, (width, height): (u32, u32)) {
+        let mut response = [0; EDID_SIZE];
+        encode_edid(header, &edid::fallback(width, height), &mut response);
+        self.answer(memory, header, &response);
+    }
+
+    /// Gives back what was answered, and tells the guest once.
+    pub fn give_back(&mut self, ring: &mut Ring, memory: &GuestMemory) {
+        for Answered { head, written } in self.answered.drain(..) {
+            ring.push(memory, head, written);
+        }
+        ring.notify(memory);
+    }
+}

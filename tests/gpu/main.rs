@@ -1,0 +1,25 @@
+//! What the program does: the real binary, driven by the fake front end (`tests/frontend`) from the control socket, the
+//! guest's rings and the display socket at once.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | [`framing`] | messages of the control socket in any pieces, with and without descriptors, and broken ones |
+//! | [`negotiation`] | features, acknowledgements, refusals, the config space |
+//! | [`memory`] | regions added, removed and replaced while rings run |
+//! | [`rings`] | starting, stopping and enabling; kicks, calls and their suppression; rings that lie |
+//! | [`lifecycle`] | boot, reboot, pause, front ends that come and go, the program's end |
+//! | [`commands`] | every 2D command: its success and its errors |
+//! | [`picture`] | what is to be seen: formats, scanouts, rectangles |
+//! | [`damage`] | what is sent, and what is not |
+//! | [`backing`] | transfers from scattered guest memory |
+//! | [`hostmem`] | `--max-hostmem` |
+//! | [`display`] | questions to the display, and displays that are slow, silent, strange or gone |
+//! | [`cursor`] | cursors |
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod framing;
+mod memory;
+mod negotiation;
+mod rings;
