@@ -75,13 +75,13 @@ impl<const N: usize> Contest<'_, N> {
             floor: self.floor.as_ref().map(|_| Series::default()),
             peer: self.peer.as_ref().map(|_| Series::default()),
         });
-        self.round()?;
+        self.round(0)?;
         let started = Instant::now();
         for round in 0.. {
             if round >= LEAST_ROUNDS && started.elapsed() >= time {
                 break;
             }
-            let [ours, floor, peer] = self.round()?;
+            let [ours, floor, peer] = self.round(round)?;
             for (at, measured) in taken.iter_mut().enumerate() {
                 measured.ours.0.extend(ours.map(|sample| sample[at]));
                 if let (Some(series), Some(sample)) = (&mut measured.floor, floor) {
@@ -95,10 +95,15 @@ impl<const N: usize> Contest<'_, N> {
         Ok(taken)
     }
 
-    fn round(&mut self) -> Result<[Option<[f64; N]>; 3]> {
-        let ours = (self.ours)()?;
-        let floor = self.floor.as_mut().map(|sample| sample()).transpose()?;
-        let peer = self.peer.as_mut().map(|sample| sample()).transpose()?;
-        Ok([Some(ours), floor, peer])
+    /// One sample of each. Another begins each time: what one leaves in the caches is the next one's advantage or burden.
+    fn round(&mut self, number: usize) -> Result<[Option<[f64; N]>; 3]> {
+        let mut taken = [None; 3];
+        for turn in 0..3 {
+            let who = (number + turn) % 3;
+            let sampler =
+                [Some(&mut self.ours), self.floor.as_mut(), self.peer.as_mut()].into_iter().nth(who).flatten();
+            taken[who] = sampler.map(|sample| sample()).transpose()?;
+        }
+        Ok(taken)
     }
 }
