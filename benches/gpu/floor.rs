@@ -17,6 +17,7 @@ use nix::sys::signal::Signal;
 use seat_frontend::display::{DisplayConfig, DrainThread, update_header};
 use seat_frontend::gpu::Rect;
 use seat_frontend::memory::GuestMemory;
+use seat_frontend::program::Measure;
 use seat_frontend::wait_readable;
 use vm_memory::{FileOffset, MmapRegion, VolatileMemory, WriteVolatile};
 
@@ -147,7 +148,7 @@ impl BareSend {
         let file = memory.regions()[0].fd().as_raw_fd();
         let path = format!("/proc/{}/fd/{file}", std::process::id());
         let floor = Floor::spawn(SEND, &[path, len.to_string()], blocking(socket)?)?;
-        let mut bare = BareSend { floor, display, memory, len };
+        let bare = BareSend { floor, display, memory, len };
         bare.send()?;
         Ok(bare)
     }
@@ -158,8 +159,16 @@ impl BareSend {
         self.memory.fill(head, self.len - head, byte);
     }
 
+    /// One send: its time, the bytes sent, and the sender's time on a processor.
+    pub fn frame(&self) -> Result<[f64; 3]> {
+        let cpu = || Ok::<_, seat_frontend::Error>(Measure::of(self.floor.child.id())?.cpu);
+        let before = cpu()?;
+        let time = self.send()?;
+        Ok([time.as_secs_f64(), self.len as f64, (cpu()? - before).as_secs_f64()])
+    }
+
     /// The time from the kick until the reader has got everything.
-    pub fn send(&mut self) -> Result<Duration> {
+    pub fn send(&self) -> Result<Duration> {
         let goal = self.display.totals().pixels + self.len - update_header(0, Rect::default()).len() as u64;
         let until = deadline();
         let started = Instant::now();

@@ -60,23 +60,26 @@ impl Screen {
         self.backing.write((row * u64::from(self.rect.width) + 300) * 4, pixels.as_flattened());
     }
 
-    fn frame(&mut self) -> Result<[f64; 2]> {
+    fn frame(&mut self) -> Result<[f64; 3]> {
         self.draw_all();
         self.update(self.whole)
     }
 
-    fn frame_of_a_kilobyte(&mut self) -> Result<[f64; 2]> {
+    fn frame_of_a_kilobyte(&mut self) -> Result<[f64; 3]> {
         self.draw_kilobyte();
         self.update(self.part)
     }
 
-    /// The time, and all that was sent.
-    fn update(&mut self, pixels: u64) -> Result<[f64; 2]> {
+    /// The time, all that was sent, and the back end's time on a processor.
+    fn update(&mut self, pixels: u64) -> Result<[f64; 3]> {
         let rect = self.rect;
+        let cpu = self.vm.program.measure()?.cpu;
         let guest = self.vm.guest();
         let before = guest.display.totals().bytes;
         let time = guest.update(RESOURCE, rect, 0, pixels)?;
-        Ok([time.as_secs_f64(), (guest.display.totals().bytes - before) as f64])
+        let sent = guest.display.totals().bytes - before;
+        let cpu = self.vm.program.measure()?.cpu - cpu;
+        Ok([time.as_secs_f64(), sent as f64, cpu.as_secs_f64()])
     }
 }
 
@@ -97,14 +100,15 @@ fn sized(bench: &Bench, width: u32, height: u32) -> Result<Vec<Row>> {
     let floor = Box::new(|| {
         turn = turn.wrapping_add(1);
         bare.draw(turn);
-        Ok([bare.send()?.as_secs_f64(), 0.0])
+        bare.frame()
     });
-    let [whole, _] = contest(&mut screens, floor, Screen::frame).run(bench.time)?;
-    let floor = Box::new(|| Ok([bare.send()?.as_secs_f64(), 0.0]));
-    let [part, mut sent] = contest(&mut screens, floor, Screen::frame_of_a_kilobyte).run(bench.time / 2)?;
+    let [whole, _, cpu] = contest(&mut screens, floor, Screen::frame).run(bench.time)?;
+    let floor = Box::new(|| bare.frame());
+    let [part, mut sent, _] = contest(&mut screens, floor, Screen::frame_of_a_kilobyte).run(bench.time / 2)?;
     sent.floor = None;
     let mut rows = vec![
         Row::new(format!("{width}×{height}, all changed"), Unit::Time, whole, Target::Floor(1.3)),
+        Row::new(format!("{width}×{height}, all changed: processor time"), Unit::Time, cpu, Target::None),
         Row::new(format!("{width}×{height}, 1 KB changed"), Unit::Time, part, Target::Floor(0.6)),
         Row::new(format!("{width}×{height}, 1 KB changed: sent"), Unit::Bytes, sent, Target::AtMost(65536.0)),
     ];
@@ -117,10 +121,10 @@ fn sized(bench: &Bench, width: u32, height: u32) -> Result<Vec<Row>> {
 /// The contest of our program, the floor and, where there is one, the peer.
 fn contest<'a>(
     screens: &'a mut [Screen],
-    floor: Sampler<'a, 2>,
-    sample: impl Fn(&mut Screen) -> Result<[f64; 2]> + Copy + 'a,
-) -> Contest<'a, 2> {
-    let mut samplers = screens.iter_mut().map(|screen| -> Sampler<'a, 2> { Box::new(move || sample(screen)) });
+    floor: Sampler<'a, 3>,
+    sample: impl Fn(&mut Screen) -> Result<[f64; 3]> + Copy + 'a,
+) -> Contest<'a, 3> {
+    let mut samplers = screens.iter_mut().map(|screen| -> Sampler<'a, 3> { Box::new(move || sample(screen)) });
     let ours = samplers.next().expect("our program is always there");
     Contest { ours, floor: Some(floor), peer: samplers.next() }
 }
@@ -162,7 +166,7 @@ pub fn small_update(bench: &Bench) -> Result<Vec<Row>> {
             bare.draw(turn);
             times.push(bare.send()?.as_secs_f64());
         }
-        Ok([crate::series::quantile(&times, 0.5), 0.0])
+        Ok([crate::series::quantile(&times, 0.5), 0.0, 0.0])
     });
     let sample = move |screen: &mut Screen| {
         let mut times = Vec::with_capacity(ROUNDS);
@@ -170,8 +174,8 @@ pub fn small_update(bench: &Bench) -> Result<Vec<Row>> {
             draw(screen);
             times.push(screen.vm.guest().update(RESOURCE, rect, offset, screen.part)?.as_secs_f64());
         }
-        Ok([crate::series::quantile(&times, 0.5), 0.0])
+        Ok([crate::series::quantile(&times, 0.5), 0.0, 0.0])
     };
-    let [time, _] = contest(&mut screens, floor, sample).run(bench.time)?;
+    let [time, ..] = contest(&mut screens, floor, sample).run(bench.time)?;
     Ok(vec![Row::new("64×64 of 3840×2160, all changed", Unit::Time, time, Target::Floor(1.4))])
 }

@@ -19,9 +19,10 @@
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_lossless,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::missing_errors_doc,
-    reason = "all numbers are its own"
+    reason = "all numbers are its own, and where they are wrong it may stop"
 )]
 #![deny(unsafe_code)]
 
