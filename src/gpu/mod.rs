@@ -7,6 +7,7 @@
 pub mod backing;
 pub mod budget;
 pub mod command;
+pub mod compare;
 pub mod cursor;
 pub mod dialog;
 pub mod display;
