@@ -41,7 +41,11 @@ impl Image {
         // A map of what changed, and two on a scanout.
         let maps = TileMap::bytes(width, height).checked_mul(3)?;
         let charge = budget.charge(bytes.checked_add(maps)?.checked_add(OVERHEAD)?)?;
-        let pixels = vec![0; usize::try_from(bytes).ok()?].into_boxed_slice();
+        let len = usize::try_from(bytes).ok()?;
+        // Zeroed memory costs nothing until it is used, but asking for it ends the program where there is none: so the
+        // same amount is asked for, and given back, in the way that can be refused.
+        Vec::<u8>::new().try_reserve_exact(len).ok()?;
+        let pixels = vec![0; len].into_boxed_slice();
         Some(Rc::new(Self { width, height, pixels: RefCell::new(pixels), _charge: charge }))
     }
 
