@@ -7,6 +7,7 @@
 pub mod backing;
 pub mod budget;
 pub mod command;
+pub mod compare;
 pub mod cursor;
 pub mod dialog;
 pub mod display;
@@ -24,7 +25,7 @@ pub mod tiles;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use log::{debug, info};
+use log::debug;
 
 use self::command::{
     DISPLAY_INFO_SIZE, EDID_SIZE, Head, MAX_SCANOUTS, Status, encode_display_info, encode_header, patch_header,
@@ -335,9 +336,6 @@ impl Device for Gpu {
     }
 
     fn disconnected(&mut self) {
-        if let Some(link) = &self.link {
-            info!("{} bytes went to the last display", link.bytes_sent());
-        }
         self.link = None;
         self.hung_up = None;
         self.reset();
