@@ -354,7 +354,7 @@ impl Lab {
     fn begin_anew(&mut self) {
         let kind = self.random.below(4);
         self.note(format!("{}: begins anew, {kind}", self.step));
-        if kind % 2 == 0 {
+        if kind.is_multiple_of(2) {
             self.queue_batch();
             self.vm.driver.kick();
         }
