@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use vm_memory::{Bytes, GuestAddress, MemoryRegionAddress};
+use vm_memory::{GuestAddress, GuestMemoryRegion, MemoryRegionAddress, VolatileSlice};
 
+use super::compare;
 use crate::vhost_proto::memory::{GuestMemory, MappedRegion};
 
 /// Most entries of one backing: QEMU's limit too.
@@ -114,29 +115,54 @@ impl Reader<'_> {
     /// Fills `out` from byte `offset` of the backing on. `false` where the backing ends before.
     #[must_use]
     pub fn read(&mut self, offset: u64, out: &mut [u8]) -> bool {
-        if !self.holds(offset) {
+        let mut rest = out;
+        self.each_piece(offset, rest.len(), |piece| {
+            let Some((part, after)) = std::mem::take(&mut rest).split_at_mut_checked(piece.len()) else { return false };
+            piece.copy_to(part);
+            rest = after;
+            true
+        })
+    }
+
+    /// Whether the backing holds exactly `bytes` from byte `offset` on. Where it does not, or ends before, reading shows
+    /// which.
+    pub fn holds(&mut self, offset: u64, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        self.each_piece(offset, bytes.len(), |piece| {
+            let Some((part, after)) = rest.split_at_checked(piece.len()) else { return false };
+            rest = after;
+            compare::holds(piece, part)
+        })
+    }
+
+    /// Gives the pieces of memory that are the `len` bytes from byte `offset` on to `use_piece`, until that says `false`.
+    /// `false` then, and where the backing ends before.
+    fn each_piece(&mut self, offset: u64, len: usize, mut use_piece: impl FnMut(&VolatileSlice<'_>) -> bool) -> bool {
+        if !self.is_at(offset) {
             self.current = self.runs.partition_point(|run| run.start <= offset).saturating_sub(1);
         }
         let mut place = offset;
-        let mut rest = out;
-        while !rest.is_empty() {
+        let mut left = len;
+        while left > 0 {
             let Some(run) = self.runs.get(self.current) else { return false };
             let Some(skip) = place.checked_sub(run.start).filter(|skip| *skip < run.len) else { return false };
-            let len = usize::try_from(run.len - skip).unwrap_or(usize::MAX).min(rest.len());
-            let (part, after) = rest.split_at_mut(len);
-            if run.region.read_slice(part, MemoryRegionAddress(run.offset.saturating_add(skip))).is_err() {
+            let now = usize::try_from(run.len - skip).unwrap_or(usize::MAX).min(left);
+            let Ok(piece) = run.region.get_slice(MemoryRegionAddress(run.offset.saturating_add(skip)), now) else {
+                return false;
+            };
+            if !use_piece(&piece) {
                 return false;
             }
-            place = place.saturating_add(len as u64);
-            rest = after;
-            if !rest.is_empty() {
+            place = place.saturating_add(now as u64);
+            left -= now;
+            if left > 0 {
                 self.current = self.current.saturating_add(1);
             }
         }
         true
     }
 
-    fn holds(&self, offset: u64) -> bool {
+    fn is_at(&self, offset: u64) -> bool {
         self.runs.get(self.current).is_some_and(|run| offset.checked_sub(run.start).is_some_and(|into| into < run.len))
     }
 }
@@ -147,6 +173,7 @@ mod tests {
     use crate::vhost_proto::wire::MemoryRegion;
     use nix::sys::memfd::{MFdFlags, memfd_create};
     use std::fs::File;
+    use vm_memory::Bytes;
 
     const SIZE: u64 = 0x1_0000;
 
@@ -186,11 +213,15 @@ mod tests {
                 let mut out = vec![0; len.min(whole.len() - start)];
                 assert!(reader.read(start as u64, &mut out));
                 assert_eq!(out, whole[start..start + out.len()], "{len} bytes at {start}");
+                assert!(reader.holds(start as u64, &out), "{len} bytes at {start}");
+                out[len.min(whole.len() - start) - 1] ^= 1;
+                assert!(!reader.holds(start as u64, &out), "{len} bytes at {start}, the last another");
             }
         }
         assert!(!reader.read(whole.len() as u64, &mut [0]), "there is nothing beyond the end");
         assert!(!reader.read(whole.len() as u64 - 1, &mut [0; 2]));
         assert!(!reader.read(u64::MAX, &mut [0]));
+        assert!(!reader.holds(whole.len() as u64, &[0]) && !reader.holds(u64::MAX, &[0]));
     }
 
     #[test]

@@ -149,6 +149,7 @@ impl Resource {
         let mut reader = backing.reader();
         let mut fresh = [0; CHUNK as usize * PIXEL];
         let end = rect.x.checked_add(rect.width)?;
+        let as_it_is = self.format.is_display_order();
         for (line, y) in (rect.y..rect.y.checked_add(rect.height)?).enumerate() {
             let tile_y = y / TILE_H;
             let mut from = offset + (stride * line) as u64;
@@ -169,16 +170,17 @@ impl Resource {
                 }
                 // Piece by piece, each within whole tiles but at the rectangle's edges.
                 let next = (x / TILE_W * TILE_W).saturating_add(CHUNK).min(end);
-                let new = fresh.get_mut(..(next - x) as usize * PIXEL)?;
-                if !reader.read(from, new) {
-                    return None;
-                }
-                pixel::to_display_order(self.format, new);
-                let old = pixels.get_mut(at..at + new.len())?;
-                if old != new {
+                let len = (next - x) as usize * PIXEL;
+                let old = pixels.get_mut(at..at + len)?;
+                if !(as_it_is && reader.holds(from, old)) {
+                    let new = fresh.get_mut(..len)?;
+                    if !reader.read(from, new) {
+                        return None;
+                    }
+                    pixel::to_display_order(self.format, new);
                     take_changes(old, new, x, tile_y, &mut self.changed);
                 }
-                from += new.len() as u64;
+                from += len as u64;
                 x = next;
             }
         }

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use nix::sys::eventfd::EventFd;
 
 use super::framing::{Framer, Visitor};
-use super::wire::{self, MESSAGES, message};
+use super::wire::{self, MESSAGES, UPDATE_HEAD, message};
 use super::{BUFFER, Counters, DisplayConfig};
 use crate::control::new_eventfd;
 use crate::control::wire::Header;
@@ -32,6 +32,8 @@ struct Counting {
     counters: Counters,
     asked: Vec<(u32, u32)>,
     scanout: [u8; 4],
+    /// Bytes of pixels that UPDATEs brought.
+    pixels: u64,
 }
 
 impl Visitor for Counting {
@@ -42,7 +44,11 @@ impl Visitor for Counting {
         }
     }
 
-    fn body(&mut self, _: Header, at: usize, bytes: &[u8]) -> Result<()> {
+    fn body(&mut self, header: Header, at: usize, bytes: &[u8]) -> Result<()> {
+        if header.request == message::UPDATE {
+            let before = at.max(UPDATE_HEAD);
+            self.pixels += (at + bytes.len()).saturating_sub(before) as u64;
+        }
         for (place, byte) in self.scanout.iter_mut().skip(at).zip(bytes) {
             *place = *byte;
         }
@@ -104,19 +110,33 @@ impl Drain {
 pub struct Totals {
     /// All bytes, those of a message under way included.
     pub bytes: u64,
+    /// Bytes of pixels in UPDATEs, that of one under way included.
+    pub pixels: u64,
     /// Complete messages.
     pub messages: u64,
     /// Complete UPDATE messages.
     pub updates: u64,
 }
 
-#[derive(Default)]
+/// What [`Shared::goal`] is while nobody waits.
+const NOBODY: u64 = u64::MAX;
+
 struct Shared {
     bytes: AtomicU64,
+    pixels: AtomicU64,
     messages: AtomicU64,
     updates: AtomicU64,
-    waiting: AtomicBool,
+    /// Somebody waits and is to be woken once this many bytes of pixels were read.
+    goal: AtomicU64,
     ended: AtomicBool,
+}
+
+impl Shared {
+    fn new() -> Shared {
+        let zero = || AtomicU64::new(0);
+        let (bytes, pixels, messages, updates) = (zero(), zero(), zero(), zero());
+        Shared { bytes, pixels, messages, updates, goal: AtomicU64::new(NOBODY), ended: AtomicBool::new(false) }
+    }
 }
 
 /// A [`Drain`] in a thread of its own. In steady state neither side allocates.
@@ -130,7 +150,7 @@ pub struct DrainThread {
 impl DrainThread {
     /// Reads `stream` until its end in a thread.
     pub fn spawn(stream: UnixStream, config: DisplayConfig) -> Result<DrainThread> {
-        let (shared, wake) = (Arc::new(Shared::default()), Arc::new(new_eventfd()?));
+        let (shared, wake) = (Arc::new(Shared::new()), Arc::new(new_eventfd()?));
         let ours = stream.try_clone().map_err(|error| Error::io("dup", error))?;
         let (theirs, signal) = (shared.clone(), wake.clone());
         let body = move || {
@@ -154,14 +174,30 @@ impl DrainThread {
     pub fn totals(&self) -> Totals {
         Totals {
             bytes: self.shared.bytes.load(Ordering::SeqCst),
+            pixels: self.shared.pixels.load(Ordering::SeqCst),
             messages: self.shared.messages.load(Ordering::SeqCst),
             updates: self.shared.updates.load(Ordering::SeqCst),
         }
     }
 
-    /// Waits until `done` holds of what was read.
-    pub fn wait(&self, deadline: Deadline, mut done: impl FnMut(Totals) -> bool) -> Result<Totals> {
-        self.shared.waiting.store(true, Ordering::SeqCst);
+    /// Waits until `done` holds of what was read; looks at it after each receive.
+    pub fn wait(&self, deadline: Deadline, done: impl FnMut(Totals) -> bool) -> Result<Totals> {
+        self.wait_from(0, deadline, done)
+    }
+
+    /// Waits until `bytes` have been read in all.
+    pub fn wait_bytes(&self, bytes: u64, deadline: Deadline) -> Result<Totals> {
+        self.wait(deadline, |totals| totals.bytes >= bytes)
+    }
+
+    /// Waits until UPDATEs have brought `bytes` of pixels in all, however cut. Sleeps until then, so that the wait costs
+    /// the reader nothing.
+    pub fn wait_pixels(&self, bytes: u64, deadline: Deadline) -> Result<Totals> {
+        self.wait_from(bytes, deadline, |totals| totals.pixels >= bytes)
+    }
+
+    fn wait_from(&self, goal: u64, deadline: Deadline, mut done: impl FnMut(Totals) -> bool) -> Result<Totals> {
+        self.shared.goal.store(goal, Ordering::SeqCst);
         let result = loop {
             let totals = self.totals();
             if done(totals) {
@@ -176,13 +212,8 @@ impl DrainThread {
                 Err(error) => break Err(error),
             }
         };
-        self.shared.waiting.store(false, Ordering::SeqCst);
+        self.shared.goal.store(NOBODY, Ordering::SeqCst);
         result
-    }
-
-    /// Waits until `bytes` have been read in all.
-    pub fn wait_bytes(&self, bytes: u64, deadline: Deadline) -> Result<Totals> {
-        self.wait(deadline, |totals| totals.bytes >= bytes)
     }
 
     /// Closes the socket and ends the thread.
@@ -216,7 +247,8 @@ fn drain(stream: &UnixStream, mut drain: Drain, shared: &Shared, wake: &EventFd)
         shared.messages.store(counters.all_messages(), Ordering::SeqCst);
         shared.updates.store(counters.of(message::UPDATE), Ordering::SeqCst);
         shared.bytes.fetch_add(count as u64, Ordering::SeqCst);
-        if shared.waiting.load(Ordering::SeqCst) {
+        shared.pixels.store(drain.counting.pixels, Ordering::SeqCst);
+        if drain.counting.pixels >= shared.goal.load(Ordering::SeqCst) {
             let _ = wake.write(1);
         }
     }
