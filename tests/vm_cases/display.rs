@@ -23,9 +23,15 @@ fn the_text_console_is_seen_before_and_after_pictures() {
     let before = seat.vm.screendump(0).unwrap();
     seat.vm.guest("console more text").unwrap();
     seat.vm.wait_picture(0, |screen| (screen.lit() <= before.lit()).then(|| "no more text".to_owned())).unwrap();
+    // What a program draws on the console's own screen.
+    seat.vm.guest("draw 200 1000 500").unwrap();
+    let (place, drawn) = (Rect::new(1000, 500, 200, 200), Image::fractal(200));
+    seat.vm.wait_picture(0, |screen| screen.crop(place).difference(&drawn)).unwrap();
+    seat.vm.screendump_png(0, &folder.join("guest-drawing.png")).unwrap();
+
     seat.show(7, SMALL);
     seat.vm.guest("release").unwrap();
-    seat.vm.wait_picture(0, no_text).unwrap();
+    seat.vm.wait_picture(0, |screen| screen.crop(place).difference(&drawn).or_else(|| no_text(screen))).unwrap();
     assert_eq!(seat.vm.screendump(0).unwrap().width, 1280);
     seat.assert_content();
 }

@@ -79,6 +79,7 @@ pub struct Config {
     memory_mib: u32,
     text_console: bool,
     reboots: bool,
+    kernel_words: String,
     arguments: Vec<String>,
     pub(crate) dbus: bool,
     pub(crate) patience: Duration,
@@ -93,6 +94,7 @@ impl Config {
             memory_mib: 512,
             text_console: true,
             reboots: false,
+            kernel_words: String::new(),
             arguments: Vec::new(),
             dbus: false,
             patience: Duration::from_secs(60),
@@ -131,6 +133,12 @@ impl Config {
     /// `-display dbus` on a private bus, for [`Vm::set_ui_info`]. Without it the display is `none`.
     pub fn dbus(mut self) -> Self {
         self.dbus = true;
+        self
+    }
+
+    /// Further words for the kernel's command line.
+    pub fn kernel_words(mut self, words: &str) -> Self {
+        self.kernel_words = format!("{words} ");
         self
     }
 
@@ -217,7 +225,8 @@ impl Config {
         let map = if self.text_console { "" } else { "fbcon=map:9 " };
         format!(
             "mitigations=off cryptomgr.notests tsc=reliable no_timer_check random.trust_cpu=on panic=-1 quiet \
-             {map}console=tty0 console=ttyS0"
+             {map}{}console=tty0 console=ttyS0",
+            self.kernel_words
         )
     }
 }

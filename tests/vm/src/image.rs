@@ -25,6 +25,15 @@ impl Image {
         image
     }
 
+    /// The picture that the guest's `draw` draws.
+    pub fn fractal(size: u32) -> Self {
+        let mut image = Image::new(size, size);
+        for (i, p) in (0..).zip(&mut image.pixels) {
+            *p = picture::fractal(size, i % size, i / size);
+        }
+        image
+    }
+
     /// Does what the guest's `paint` does.
     pub fn paint(&mut self, seed: u32, rect: Rect) {
         picture::paint(&mut self.pixels, self.width as usize, seed, rect);

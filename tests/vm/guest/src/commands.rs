@@ -13,6 +13,7 @@
 //! | `device` | PCI ids and the negotiated virtio features of the gpu |
 //! | `dmesg N` | the last N lines of the kernel's log |
 //! | `console TEXT` | prints TEXT on the text console |
+//! | `draw SIZE X Y` | draws the fractal on the text console's screen, by /dev/fb0 |
 //! | `rebind` | takes the driver from its device and gives it back, as reloading the module does |
 //! | `ping`, `reboot`, `poweroff`, `crash` | the last panics the kernel |
 
@@ -88,6 +89,7 @@ impl Commands {
             "device" => facts::device(),
             "dmesg" => facts::dmesg(args.number("lines")?),
             "console" => facts::console(rest).map(done),
+            "draw" => facts::draw(args.number("size")?, args.number("x")?, args.number("y")?).map(done),
             "rebind" => {
                 self.kms = None;
                 facts::rebind().map(done)

@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 
+use seat_guest::picture::fractal;
 use serde_json::{Value, json};
 
 const DRIVER: &str = "/sys/bus/virtio/drivers/virtio_gpu";
@@ -78,6 +79,19 @@ pub fn dmesg(lines: usize) -> Result<Value, String> {
 /// Prints on the text console.
 pub fn console(text: &str) -> Result<(), String> {
     fs::write("/dev/tty0", format!("{text}\n")).map_err(|e| format!("/dev/tty0: {e}"))
+}
+
+/// Draws the fractal, `size` pixels wide and high, at that place of the text console's screen.
+pub fn draw(size: u32, x: u32, y: u32) -> Result<(), String> {
+    let stride = fs::read_to_string("/sys/class/graphics/fb0/stride").map_err(|e| format!("fb0's stride: {e}"))?;
+    let stride: u64 = stride.trim().parse().map_err(|_| format!("fb0's stride: {stride}"))?;
+    let screen = File::options().write(true).open("/dev/fb0").map_err(|e| format!("/dev/fb0: {e}"))?;
+    for row in 0..size {
+        let pixels: Vec<u8> = (0..size).flat_map(|column| fractal(size, column, row).to_le_bytes()).collect();
+        let at = u64::from(y + row) * stride + u64::from(x) * 4;
+        screen.write_all_at(&pixels, at).map_err(|e| format!("/dev/fb0: {e}"))?;
+    }
+    Ok(())
 }
 
 /// Panics the kernel.

@@ -66,6 +66,38 @@ pub fn frame_colour(frame: u32) -> u32 {
     frame.wrapping_add(1).wrapping_mul(0x9e37_79b1) >> 8
 }
 
+/// The pixel at `x`,`y` of a picture for people: the Mandelbrot set, `size` pixels wide and high. In integers, which
+/// every processor computes alike and an emulated one quickly.
+pub fn fractal(size: u32, x: u32, y: u32) -> u32 {
+    const FRACTION: u32 = 28;
+    const TURNS: u32 = 160;
+    let size = i64::from(size.max(1));
+    // 2.6 wide and high, around -0.7.
+    let scale = |at: u32| (i64::from(at) * 2 + 1 - size) * (13 << FRACTION) / (10 * size);
+    let (real, imaginary) = (scale(x) - (7 << FRACTION) / 10, scale(y));
+    let (mut r, mut i) = (0i64, 0i64);
+    for turn in 0..TURNS {
+        let (rr, ii) = ((r * r) >> FRACTION, (i * i) >> FRACTION);
+        if rr + ii > 4 << FRACTION {
+            return shade(turn);
+        }
+        i = ((2 * r * i) >> FRACTION) + imaginary;
+        r = rr - ii + real;
+    }
+    0
+}
+
+/// From night to dawn, over and over.
+fn shade(turn: u32) -> u32 {
+    const ANCHORS: [[u32; 3]; 6] =
+        [[0, 7, 40], [20, 60, 140], [110, 190, 230], [250, 245, 220], [240, 160, 40], [120, 30, 60]];
+    const STEPS: u32 = 6;
+    let at = |n: u32| ANCHORS[(n as usize) % ANCHORS.len()];
+    let (from, to, part) = (at(turn / STEPS), at(turn / STEPS + 1), turn % STEPS);
+    let mix = |channel: usize| (from[channel] * (STEPS - part) + to[channel] * part) / STEPS;
+    mix(0) << 16 | mix(1) << 8 | mix(2)
+}
+
 /// The parts of the rows that `rect` covers, with the numbers of the rows.
 fn rows(pixels: &mut [u32], stride: usize, rect: Rect) -> impl Iterator<Item = (u32, &mut [u32])> {
     let right = (rect.x.saturating_add(rect.width) as usize).min(stride);
