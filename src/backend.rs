@@ -153,10 +153,11 @@ impl<D: Device> Backend<D> {
         }
     }
 
+    /// More may be left on any of the queues: which one is the device's own affair.
     fn note(&mut self, turn: Turn, queue: usize) {
         match turn {
             Turn::Done => {}
-            Turn::More => self.pending |= 1 << queue,
+            Turn::More => self.pending = (1 << D::QUEUES) - 1,
             Turn::Later => self.later |= 1 << queue,
         }
     }

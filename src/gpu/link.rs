@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use log::error;
+use log::{error, info};
 
 use super::dialog::{Answer, Dialog, Question};
 use super::display::wire::Head;
@@ -35,6 +35,12 @@ pub struct Link {
     blocked: Option<(Instant, u64)>,
 }
 
+impl Drop for Link {
+    fn drop(&mut self) {
+        info!("a display is gone that got {} bytes", self.display.bytes_sent());
+    }
+}
+
 impl Link {
     /// Takes the socket over and watches it as the device's source of that number.
     ///
@@ -48,11 +54,6 @@ impl Link {
     /// Whether it can be asked and shown things.
     pub fn works(&self) -> bool {
         !self.failed
-    }
-
-    /// Bytes sent so far.
-    pub fn bytes_sent(&self) -> u64 {
-        self.display.bytes_sent()
     }
 
     /// Asks for the guest; the next [`Link::paint`] sends it.

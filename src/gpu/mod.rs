@@ -23,8 +23,9 @@ pub mod state;
 pub mod tiles;
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
-use log::{debug, info};
+use log::debug;
 
 use self::command::{
     DISPLAY_INFO_SIZE, EDID_SIZE, Head, MAX_SCANOUTS, Status, encode_display_info, encode_header, patch_header,
@@ -56,6 +57,10 @@ const F_RESOURCE_UUID: u64 = 1 << 2;
 /// The size that a guest is told of where no display can be asked.
 const DEFAULT_SIZE: (u32, u32) = (1280, 800);
 
+/// How long a question to a display that hung up waits for the next display, or for the pause or the reset that the
+/// hang-up announced: QEMU closes the display before it stops the rings.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How the device is to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -68,6 +73,8 @@ pub struct Options {
 pub struct Gpu {
     state: State,
     link: Option<Link>,
+    /// When the last display hung up.
+    hung_up: Option<Instant>,
     held: Option<Held>,
     control: Queue,
     cursor: Queue,
@@ -79,6 +86,7 @@ impl Gpu {
         Self {
             state: State::new(options.max_hostmem),
             link: None,
+            hung_up: None,
             held: None,
             control: Queue::default(),
             cursor: Queue::default(),
@@ -161,7 +169,7 @@ impl Gpu {
 
     /// Answers the held command where there is no display to ask. `false` where there is one, and it is waited for.
     fn answer_alone(&mut self, memory: &GuestMemory) -> bool {
-        if self.link.as_ref().is_some_and(Link::works) {
+        if self.display_will_answer() {
             return false;
         }
         match self.held.take() {
@@ -231,11 +239,29 @@ impl Gpu {
             (DisplayError::Closed, link) => {
                 debug!("{error}");
                 *link = None;
+                self.hung_up = Some(Instant::now());
             }
             (_, Some(link)) => link.fail(error),
             (_, None) => {}
         }
         self.state.new_display();
+    }
+
+    /// Whether the display's answer is still to be expected.
+    fn display_will_answer(&self) -> bool {
+        match &self.link {
+            Some(link) => link.works(),
+            None => self.hung_up.is_some_and(|since| since.elapsed() < GRACE),
+        }
+    }
+
+    /// `turn`, or another one where a command waits for a display that was lost.
+    fn or_waiting(&self, turn: Turn) -> Turn {
+        match (&self.held, &self.link) {
+            (Some(_), _) if !self.display_will_answer() => Turn::More,
+            (Some(_), None) if turn == Turn::Done => Turn::Later,
+            _ => turn,
+        }
     }
 
     /// Forgets the held command. `true` where there was one.
@@ -310,10 +336,8 @@ impl Device for Gpu {
     }
 
     fn disconnected(&mut self) {
-        if let Some(link) = &self.link {
-            info!("{} bytes went to the last display", link.bytes_sent());
-        }
         self.link = None;
+        self.hung_up = None;
         self.reset();
         self.state.new_display();
     }
@@ -325,7 +349,7 @@ impl Device for Gpu {
             None => Turn::Done,
         };
         self.paint(rings.rings.get(CONTROL).is_some_and(Ring::running));
-        turn
+        self.or_waiting(turn)
     }
 
     fn ready(&mut self, _source: u8, readiness: Readiness, rings: &mut Rings<'_>) -> Turn {
@@ -340,11 +364,11 @@ impl Device for Gpu {
             }
         }
         self.paint(ring.running());
+        let mut turn = Turn::Done;
         if waited && self.held.is_none() || self.state.is_pulling() {
-            let turn = self.work_control(ring, rings.memory);
+            turn = self.work_control(ring, rings.memory);
             self.paint(ring.running());
-            return turn;
         }
-        Turn::Done
+        self.or_waiting(turn)
     }
 }

@@ -17,6 +17,9 @@ use super::tiles::{TILE_H, TILE_W, TileMap};
 pub const MAX_SIDE: u32 = 32767;
 /// What a resource costs beside its pixels, generously: so that a hundred thousand tiny ones are counted as well.
 const OVERHEAD: u64 = 512;
+/// Bytes copied at a time where nothing is compared: few enough that the copy is not left to the processor's string
+/// instruction, which for lines that are half in the cache takes twice as long (measured).
+const PIECE: usize = 512;
 /// Pixels compared at a time: they and their host copies stay in the first-level cache.
 const CHUNK: u32 = 16 * TILE_W;
 
@@ -78,6 +81,8 @@ pub struct Resource {
     changed: TileMap,
     /// The scanouts that show it, by bit.
     pub shown_on: u16,
+    /// Whether a scanout ever showed it.
+    pub was_shown: bool,
     /// What RESOURCE_ASSIGN_UUID gave it.
     pub uuid: Option<[u8; 16]>,
 }
@@ -94,7 +99,7 @@ impl Resource {
         }
         let image = Image::new(width, height, budget).ok_or(Status::ErrOutOfMemory)?;
         let changed = TileMap::new(width, height).ok_or(Status::ErrOutOfMemory)?;
-        Ok(Self { image, format, backing: None, changed, shown_on: 0, uuid: None })
+        Ok(Self { image, format, backing: None, changed, shown_on: 0, was_shown: false, uuid: None })
     }
 
     /// The host copy.
@@ -145,14 +150,27 @@ impl Resource {
         let mut fresh = [0; CHUNK as usize * PIXEL];
         let end = rect.x.checked_add(rect.width)?;
         let as_it_is = self.format.is_display_order();
-        // Row by row, piece by piece, each piece within whole tiles but at the rectangle's edges.
         for (line, y) in (rect.y..rect.y.checked_add(rect.height)?).enumerate() {
+            let tile_y = y / TILE_H;
             let mut from = offset + (stride * line) as u64;
             let mut x = rect.x;
             while x < end {
+                let at = y as usize * stride + x as usize * PIXEL;
+                if self.changed.all_marked(x / TILE_W..end.div_ceil(TILE_W), tile_y) {
+                    // An earlier line has told all there is to learn of the tiles that are left of this one.
+                    let row = pixels.get_mut(at..at + (end - x) as usize * PIXEL)?;
+                    for piece in row.chunks_mut(PIECE) {
+                        if !reader.read(from, piece) {
+                            return None;
+                        }
+                        from += piece.len() as u64;
+                    }
+                    pixel::to_display_order(self.format, row);
+                    break;
+                }
+                // Piece by piece, each within whole tiles but at the rectangle's edges.
                 let next = (x / TILE_W * TILE_W).saturating_add(CHUNK).min(end);
                 let len = (next - x) as usize * PIXEL;
-                let at = y as usize * stride + x as usize * PIXEL;
                 let old = pixels.get_mut(at..at + len)?;
                 if !(as_it_is && reader.holds(from, old)) {
                     let new = fresh.get_mut(..len)?;
@@ -160,7 +178,7 @@ impl Resource {
                         return None;
                     }
                     pixel::to_display_order(self.format, new);
-                    take_changes(old, new, x, y / TILE_H, &mut self.changed);
+                    take_changes(old, new, x, tile_y, &mut self.changed);
                 }
                 from += len as u64;
                 x = next;
@@ -172,8 +190,7 @@ impl Resource {
 
 /// Brings `old`, a piece of one row from column `x` on, up to `new`, and marks the tiles in which they differed.
 ///
-/// Tile by tile, so that what is written has just been read: a copy of several tiles at once is left to the processor's
-/// string instruction, which for lines that are half in the cache takes more than twice as long (measured).
+/// Tile by tile, so that what is written has just been read, and for [`PIECE`]'s reason.
 fn take_changes(old: &mut [u8], new: &[u8], x: u32, tile_y: u32, changed: &mut TileMap) {
     let tile = TILE_W as usize * PIXEL;
     // The first tile may begin before the piece.

@@ -56,6 +56,11 @@ impl Scanout {
         self.source.as_ref().map(|source| source.id)
     }
 
+    /// Whether the part `rect` of `image` can take the place of what is shown without all of it being sent.
+    pub fn can_flip_to(&self, image: &Image, rect: Rect) -> bool {
+        self.source.as_ref().is_some_and(|source| source.rect == rect && source.image.rect() == image.rect())
+    }
+
     /// Shows the part `rect` of a resource from now on, once that is flushed. What the display already has of the same
     /// pixels in the same places (page flipping between buffers that differ in little) is not sent again.
     ///

@@ -166,6 +166,9 @@ impl State {
     }
 
     fn set_scanout(&mut self, rect: Rect, scanout_id: ScanoutId, id: ResourceId) -> Result<(), Status> {
+        if !self.is_flip(rect, scanout_id, id) {
+            self.finish_pull();
+        }
         let scanout = self.scanouts.get_mut(scanout_id.0 as usize).ok_or(Status::ErrInvalidScanoutId)?;
         let bit = 1 << scanout_id.0;
         let before = scanout.resource();
@@ -178,6 +181,7 @@ impl State {
             }
             scanout.show(id, resource.image(), rect)?;
             resource.shown_on |= bit;
+            resource.was_shown = true;
         }
         if let Some(before) = before.filter(|before| *before != id)
             && let Some(resource) = self.resources.get_mut(&before)
@@ -189,6 +193,15 @@ impl State {
             flush_all(&mut self.scanouts, bit, rect);
         }
         Ok(())
+    }
+
+    /// Whether a scanout goes from one buffer to another that it, or its like, showed before. Then few pixels, or those
+    /// of the transfer under way, differ. Else all of it is due at once: the pixels should be there, or those of before
+    /// the transfer would be sent first.
+    fn is_flip(&self, rect: Rect, scanout_id: ScanoutId, id: ResourceId) -> bool {
+        let scanout = self.scanouts.get(scanout_id.0 as usize);
+        let resource = self.resources.get(&id).filter(|resource| resource.was_shown);
+        scanout.zip(resource).is_some_and(|(scanout, resource)| scanout.can_flip_to(resource.image(), rect))
     }
 
     fn flush(&mut self, rect: Rect, id: ResourceId) -> Result<(), Status> {

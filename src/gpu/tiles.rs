@@ -158,6 +158,13 @@ impl TileMap {
         tile_x < self.columns && word.is_some_and(|word| word & 1 << (tile_x % WORD_BITS) != 0)
     }
 
+    /// Whether all of some tiles of one row are marked.
+    pub fn all_marked(&self, columns: Range<u32>, tile_y: u32) -> bool {
+        let row = self.row(tile_y);
+        columns.end <= self.columns
+            && masks(&columns).all(|(at, mask)| row.get(index(at)).is_some_and(|word| word & mask == mask))
+    }
+
     /// Marks every tile that has a pixel in `rect`.
     pub fn mark_rect(&mut self, rect: &Rect) {
         self.update(&self.touched(rect), |word, mask| word | mask);
@@ -610,6 +617,18 @@ mod tests {
     }
 
     /// An image that keeps changing while a slow display takes bands of it: no change may get lost.
+    #[test]
+    fn all_of_some_tiles_are_marked_only_when_each_is() {
+        let mut map = TileMap::new(64 * 130, 32).unwrap();
+        map.mark_rect(&Rect::new(64 * 60, 16, 64 * 70, 16));
+        assert!(map.all_marked(60..130, 1));
+        assert!(map.all_marked(64..128, 1));
+        assert!(!map.all_marked(59..130, 1));
+        assert!(!map.all_marked(60..131, 1), "beyond the image");
+        assert!(!map.all_marked(60..61, 0));
+        assert!(!map.all_marked(60..61, 2), "beyond the image");
+    }
+
     #[test]
     fn what_changes_between_two_bands_is_seen_sooner_or_later() {
         let mut random = Random(5);

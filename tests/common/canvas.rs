@@ -1,6 +1,6 @@
 //! A resource with its backing, on which a guest draws; and the wait until a display has shown all there is.
 
-use seat_frontend::display::Event;
+use seat_frontend::display::{Display, Event};
 use seat_frontend::gpu::{Backing, GpuDriver, Rect, format};
 use seat_frontend::machine::GpuMachine;
 
@@ -142,7 +142,7 @@ impl Settled {
     /// What the display was told since the last look, the pixel of this type left out.
     pub fn events(&mut self, vm: &mut GpuMachine) -> Vec<Event> {
         self.wait(vm);
-        let mut events = vm.display.with(|display| display.take_log());
+        let mut events = vm.display.with(Display::take_log);
         let own = self.scanout;
         events.retain(|event| !matches!(event, Event::Update { scanout, .. } if *scanout == own));
         events

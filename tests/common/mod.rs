@@ -1,7 +1,5 @@
 //! What the test crates share: the program under test, a booted machine, pictures and what is drawn with them.
-//!
-//! Each crate uses a part of this, hence the allowance below.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each crate uses a part of this")]
 
 pub mod canvas;
 pub mod picture;
@@ -13,6 +11,7 @@ use seat_frontend::Deadline;
 use seat_frontend::control::{FrontEnd, Qemu};
 use seat_frontend::gpu::{Command, resp};
 use seat_frontend::machine::{GpuMachine, MachineOptions};
+use seat_frontend::memory::GuestMemory;
 use seat_frontend::program::Program;
 
 /// The program under test.
@@ -45,6 +44,11 @@ pub fn patient(mut front: FrontEnd) -> FrontEnd {
 /// A plain guest under QEMU 11.1.
 pub fn options() -> MachineOptions {
     MachineOptions::new(Qemu::V11_1).unwrap()
+}
+
+/// A guest with memory enough for large pictures.
+pub fn roomy_options() -> MachineOptions {
+    MachineOptions { memory: GuestMemory::scattered(512 << 20).unwrap(), ..options() }
 }
 
 /// A machine on a program of its own.

@@ -16,10 +16,26 @@
 //! | [`display`] | questions to the display, and displays that are slow, silent, strange or gone |
 //! | [`cursor`] | cursors |
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests panic")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the numbers are the tests' own"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 
+mod backing;
+mod commands;
+mod cursor;
+mod damage;
+mod display;
 mod framing;
+mod hostmem;
+mod lifecycle;
 mod memory;
 mod negotiation;
+mod picture;
 mod rings;

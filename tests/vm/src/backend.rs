@@ -1,15 +1,17 @@
-//! A back end beside QEMU: any program that follows the conventions and takes `--socket-path`.
+//! A back end beside QEMU: any program that follows the conventions and takes `--socket-path`, or `--fd`.
 
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::log::Log;
-use crate::process::Process;
+use crate::process::{INHERITED, Process, deadline};
 use crate::workdir::Workdir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,12 +42,25 @@ impl Backend {
         Ok(backend)
     }
 
+    /// Starts `program --fd=…` with one end of a new pair of sockets, as libvirt does; the other end is for
+    /// [`Gpu::connected`](crate::Gpu::connected).
+    pub fn start_connected(program: impl AsRef<Path>) -> Result<(Self, OwnedFd)> {
+        let folder = Workdir::new()?;
+        let (theirs, ours) = UnixStream::pair().context("socketpair")?;
+        let argument = format!("--fd={INHERITED}");
+        let log = folder.join("backend.log");
+        let process = Process::start_with("back end", program, [argument], &log, Some(theirs.into()))?;
+        let backend = Backend { process, socket: folder.join("vhost"), _folder: folder };
+        Ok((backend, ours.into()))
+    }
+
     /// QEMU's packaged `vhost-user-gpu`, where it is installed.
     pub fn packaged() -> Result<PathBuf> {
         let found = PACKAGED.iter().map(PathBuf::from).find(|path| path.exists());
         found.ok_or_else(|| Error::Missing("QEMU's own vhost-user-gpu; run tests/vm/setup.sh".to_owned()))
     }
 
+    /// Where it listens, unless it was started connected.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
@@ -56,6 +71,12 @@ impl Backend {
 
     pub fn log(&self) -> &Log {
         self.process.log()
+    }
+
+    /// Waits until it has said `marker`, and gives the last line that has it.
+    pub fn wait_for_log(&self, marker: &str) -> Result<String> {
+        self.log().wait_for(marker, deadline(PATIENCE))?;
+        Ok(self.log().text().lines().rfind(|line| line.contains(marker)).unwrap_or_default().to_owned())
     }
 
     /// Asks it to end, and waits for that.

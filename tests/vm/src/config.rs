@@ -1,10 +1,13 @@
 //! What a machine is to look like, and the command line that makes it so.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::lab::Lab;
+use crate::process::INHERITED;
 use crate::vm::Vm;
 
 /// The id of the gpu in QEMU, for QMP.
@@ -21,6 +24,8 @@ pub enum Gpu {
     VhostUser(PathBuf),
     /// `vhost-user-vga` on a socket: what libvirt makes of the primary display.
     VhostUserVga(PathBuf),
+    /// `vhost-user-gpu-pci` on a socket that is connected already.
+    Connected(Arc<OwnedFd>),
 }
 
 impl Gpu {
@@ -32,19 +37,35 @@ impl Gpu {
         Gpu::VhostUserVga(socket.into())
     }
 
+    /// The end of [`Backend::start_connected`](crate::Backend::start_connected). It stays open as long as this value, or
+    /// the [`Config`] made of it: until then the back end sees nobody hang up.
+    pub fn connected(end: OwnedFd) -> Self {
+        Gpu::Connected(Arc::new(end))
+    }
+
     fn device(&self) -> &'static str {
         match self {
             Gpu::InProcess => "virtio-gpu-pci",
             Gpu::InProcessVga => "virtio-vga",
-            Gpu::VhostUser(_) => "vhost-user-gpu-pci",
+            Gpu::VhostUser(_) | Gpu::Connected(_) => "vhost-user-gpu-pci",
             Gpu::VhostUserVga(_) => "vhost-user-vga",
         }
     }
 
-    fn socket(&self) -> Option<&Path> {
+    /// What stands behind `-chardev socket,id=gpu,`.
+    fn chardev(&self) -> Option<String> {
         match self {
             Gpu::InProcess | Gpu::InProcessVga => None,
-            Gpu::VhostUser(socket) | Gpu::VhostUserVga(socket) => Some(socket),
+            Gpu::VhostUser(socket) | Gpu::VhostUserVga(socket) => Some(format!("path={}", socket.display())),
+            Gpu::Connected(_) => Some(format!("fd={INHERITED}")),
+        }
+    }
+
+    /// What QEMU is to inherit.
+    pub(crate) fn inherited(&self) -> Result<Option<OwnedFd>> {
+        match self {
+            Gpu::Connected(end) => end.try_clone().map(Some).context("dup"),
+            _ => Ok(None),
         }
     }
 }
@@ -52,7 +73,7 @@ impl Gpu {
 /// A machine to be; each method sets one thing.
 #[derive(Clone, Debug)]
 pub struct Config {
-    gpu: Gpu,
+    pub(crate) gpu: Gpu,
     max_outputs: Option<u32>,
     resolution: Option<(u32, u32)>,
     memory_mib: u32,
@@ -165,8 +186,8 @@ impl Config {
         let display =
             if self.dbus { format!("dbus,addr=unix:path={}", folder.join("bus").display()) } else { "none".into() };
         add("-display", display);
-        if let Some(path) = self.gpu.socket() {
-            add("-chardev", format!("socket,id=gpu,path={}", path.display()));
+        if let Some(chardev) = self.gpu.chardev() {
+            add("-chardev", format!("socket,id=gpu,{chardev}"));
         }
         add("-device", self.device());
         args.extend(["-nodefaults", "-no-user-config", "-monitor", "none"].map(str::to_owned));
@@ -179,7 +200,7 @@ impl Config {
 
     fn device(&self) -> String {
         let mut device = format!("{},id={GPU_ID}", self.gpu.device());
-        if self.gpu.socket().is_some() {
+        if self.gpu.chardev().is_some() {
             device += ",chardev=gpu";
         }
         if let Some(heads) = self.max_outputs {

@@ -30,6 +30,11 @@ impl Image {
         picture::paint(&mut self.pixels, self.width as usize, seed, rect);
     }
 
+    /// Fills a rectangle with one colour.
+    pub fn fill(&mut self, colour: u32, rect: Rect) {
+        picture::fill(&mut self.pixels, self.width as usize, colour, rect);
+    }
+
     /// A part of it: what a head shows of a larger buffer. What lies outside is black.
     pub fn crop(&self, part: Rect) -> Image {
         let mut image = Image::new(part.width, part.height);

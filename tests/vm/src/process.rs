@@ -18,6 +18,9 @@ use nix::unistd::Pid;
 use crate::error::{Context, Error, Result};
 use crate::log::Log;
 
+/// The number under which a program finds the descriptor that it was given.
+pub const INHERITED: i32 = 9;
+
 /// A running program.
 pub struct Process {
     name: &'static str,
@@ -35,13 +38,31 @@ impl Process {
         arguments: impl IntoIterator<Item = S>,
         log: &Path,
     ) -> Result<Self> {
+        Process::start_with(name, program, arguments, log, None)
+    }
+
+    /// The same with one more open descriptor for the program, under the number [`INHERITED`].
+    pub fn start_with<S: AsRef<OsStr>>(
+        name: &'static str,
+        program: impl AsRef<Path>,
+        arguments: impl IntoIterator<Item = S>,
+        log: &Path,
+        inherited: Option<OwnedFd>,
+    ) -> Result<Self> {
         let program = find_program(program.as_ref())?;
-        // It executes the program in its own place, so the child's number is the program's.
+        // These execute the program in their own place, so the child's number is the program's.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(&program).args(arguments);
+        command.args(["--pdeathsig", "KILL", "--"]);
+        if inherited.is_some() {
+            // It travels as the standard input, so that no other child can get it by chance, and is moved.
+            let script = format!("exec {INHERITED}<&0 </dev/null; exec \"$@\"");
+            command.args(["sh", "-c", &script, "sh"]);
+        }
+        command.arg(&program).args(arguments);
         let (ours, theirs) = UnixStream::pair().context("socketpair")?;
         let also_theirs = theirs.try_clone().context("dup")?;
-        command.stdin(Stdio::null()).stdout(OwnedFd::from(theirs)).stderr(OwnedFd::from(also_theirs)).process_group(0);
+        command.stdin(inherited.map_or_else(Stdio::null, Stdio::from));
+        command.stdout(OwnedFd::from(theirs)).stderr(OwnedFd::from(also_theirs)).process_group(0);
         // The command holds the other ends of the log; it is gone when the spawner has spawned, and so the log's end is
         // seen when the program's are gone.
         let child = spawn(command).map_err(|e| Error::Failed(format!("{} by setpriv: {e}", program.display())))?;

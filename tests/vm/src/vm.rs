@@ -42,7 +42,7 @@ impl Vm {
         let (console, commands, qmp) = (listen("console")?, listen("commands")?, listen("qmp")?);
 
         let arguments = config.command_line(lab, folder.path());
-        let qemu = Process::start("QEMU", lab.qemu, arguments, &folder.join("qemu.log"))?;
+        let qemu = Process::start_with("QEMU", lab.qemu, arguments, &folder.join("qemu.log"), config.gpu.inherited()?)?;
         let until = deadline(patience);
         let connection = |listener| await_connection(&qemu, listener, until);
         let console = Log::drain("guest console", connection(&console)?, &folder.join("console.log"))?;
@@ -71,21 +71,30 @@ impl Vm {
     /// Gives the guest a command and waits for its answer; see `guest/src/commands.rs` for what there is. The guest's ERR
     /// is a refusal.
     pub fn guest(&mut self, command: &str) -> Result<Value> {
-        self.number += 1;
-        let number = self.number;
-        let result =
-            self.converse(number, command).map_err(|e| self.with_logs(e.context(format_args!("guest: {command}"))))?;
-        let text = result.map_err(|reason| Error::Refused(format!("guest: {command}: {reason}")))?;
-        serde_json::from_str(&text).map_err(|e| Error::Failed(format!("guest: {command}: {e}: {text}")))
+        self.guest_begin(command)
+            .and_then(|()| self.guest_end())
+            .map_err(|error| error.context(format_args!("guest: {command}")))
     }
 
-    fn converse(&mut self, number: u64, command: &str) -> Result<std::result::Result<String, String>> {
+    /// Gives the guest a command and does not wait: [`Vm::guest_end`] does, or nobody if the guest comes to its end.
+    pub fn guest_begin(&mut self, command: &str) -> Result<()> {
+        self.number += 1;
+        self.commands.send(&format!("{} {command}", self.number))
+    }
+
+    /// Waits for the answer to [`Vm::guest_begin`].
+    pub fn guest_end(&mut self) -> Result<Value> {
+        let text = self.answer().map_err(|e| self.with_logs(e))?.map_err(Error::Refused)?;
+        serde_json::from_str(&text).map_err(|e| Error::Failed(format!("{e}: {text}")))
+    }
+
+    /// What the guest says to the last command that it was given.
+    fn answer(&mut self) -> Result<std::result::Result<String, String>> {
         let until = deadline(self.patience);
-        self.commands.send(&format!("{number} {command}"))?;
         loop {
             let line = self.commands.next(until)?;
             match answer::decode(&line) {
-                Some((n, result)) if n == number => return Ok(result),
+                Some((n, result)) if n == self.number => return Ok(result),
                 // Late answers to commands that were given up.
                 _ => {}
             }

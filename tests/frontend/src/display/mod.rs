@@ -52,6 +52,9 @@ pub struct DisplayConfig {
     /// Lets pass what QEMU's own back end does and QEMU does not mind: UPDATEs whose flags were never set, and UPDATEs of
     /// no pixels.
     pub peer_faults: bool,
+    /// Says nothing, as QEMU does, when it is asked for the EDID of a scanout that it does not have. Otherwise the question
+    /// is a fault.
+    pub silent_edids: bool,
 }
 
 impl Default for DisplayConfig {
@@ -64,6 +67,7 @@ impl Default for DisplayConfig {
             keep_pixels: true,
             log: 4096,
             peer_faults: false,
+            silent_edids: false,
         }
     }
 }
@@ -99,6 +103,7 @@ impl Display {
             max_outputs: config.max_outputs,
             keep_pixels: config.keep_pixels,
             peer_faults: config.peer_faults,
+            silent_edids: config.silent_edids,
             log: config.log,
         };
         Display {

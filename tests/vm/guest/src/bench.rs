@@ -1,4 +1,5 @@
-//! How many frames a second the guest can show. Time runs until the device has done the last of them.
+//! How many frames a second the guest can show. Time runs until the device has done the last of them, which stays on the
+//! screen: the host can compute it and see that it was the last indeed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -43,7 +44,7 @@ pub fn flip(kms: &mut Kms, head: usize, frames: u32, change: Change) -> Result<V
         back.pixels().copy_from_slice(front.borrow_mut().pixels());
     } else {
         let stride = back.stride;
-        picture::paint(back.pixels(), stride, 0xf11b, Rect::of_size(width, height));
+        picture::paint(back.pixels(), stride, picture::FLIP_SEED, Rect::of_size(width, height));
     }
     let back = Rc::new(RefCell::new(back));
     let crtc = state.crtc;
@@ -79,7 +80,7 @@ pub fn dirty(kms: &mut Kms, head: usize, frames: u32, change: Change) -> Result<
     for frame in 0..frames {
         let rect = match change {
             Change::All => {
-                buffer.pixels().fill(colour(frame));
+                buffer.pixels().fill(picture::frame_colour(frame));
                 Rect::of_size(width, height)
             }
             Change::Small => {
@@ -101,14 +102,7 @@ fn answer(frames: u32, took: Duration) -> Value {
     json!({"frames": frames, "ns": took.as_nanos() as u64})
 }
 
-fn colour(frame: u32) -> u32 {
-    frame.wrapping_add(1).wrapping_mul(0x9e37_79b1) >> 8
-}
-
 fn square(buffer: &mut Buffer, frame: u32, rect: Rect) {
     let stride = buffer.stride;
-    let (left, right) = (rect.x as usize, ((rect.x + rect.width) as usize).min(stride));
-    for row in buffer.pixels().chunks_exact_mut(stride).skip(rect.y as usize).take(rect.height as usize) {
-        row[left.min(right)..right].fill(colour(frame));
-    }
+    picture::fill(buffer.pixels(), stride, picture::frame_colour(frame), rect);
 }

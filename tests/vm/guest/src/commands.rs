@@ -9,7 +9,7 @@
 //! | `off HEAD` | disables the head |
 //! | `release` | closes the card: everything of ours goes, the text console comes back |
 //! | `sync HEAD` | waits until the device has done all commands given before (a fenced command behind them) |
-//! | `flip-bench HEAD N all\|small`, `dirty-bench HEAD N all\|small` | see `bench.rs`; leave an undefined picture |
+//! | `flip-bench HEAD N all\|small`, `dirty-bench HEAD N all\|small` | see `bench.rs`; the last frame stays on the screen |
 //! | `device` | PCI ids and the negotiated virtio features of the gpu |
 //! | `dmesg N` | the last N lines of the kernel's log |
 //! | `console TEXT` | prints TEXT on the text console |

@@ -23,6 +23,9 @@ impl Rect {
     }
 }
 
+/// The picture that `flip-bench all` flips to, and back from.
+pub const FLIP_SEED: u32 = 0xf11b;
+
 /// Side of a tile of one base colour.
 const TILE_SHIFT: u32 = 5;
 
@@ -46,16 +49,29 @@ pub fn cursor_pixel(seed: u32, x: u32, y: u32) -> u32 {
 /// Paints picture `seed` into the part of `pixels` (rows of `stride` pixels) that `rect` names. The picture's origin is
 /// the area's origin, not the rectangle's. Parts outside of the area are left out.
 pub fn paint(pixels: &mut [u32], stride: usize, seed: u32, rect: Rect) {
-    if stride == 0 {
-        return;
-    }
-    let right = (rect.x.saturating_add(rect.width) as usize).min(stride);
-    let (top, bottom) = (rect.y as usize, rect.y.saturating_add(rect.height) as usize);
-    for (y, row) in pixels.chunks_exact_mut(stride).enumerate().take(bottom).skip(top) {
-        for (x, p) in row.iter_mut().enumerate().take(right).skip(rect.x as usize) {
-            *p = pixel(seed, x as u32, y as u32);
+    for (y, row) in rows(pixels, stride, rect) {
+        for (x, p) in (rect.x..).zip(row) {
+            *p = pixel(seed, x, y);
         }
     }
+}
+
+/// Fills the part of `pixels` that `rect` names with one colour.
+pub fn fill(pixels: &mut [u32], stride: usize, colour: u32, rect: Rect) {
+    rows(pixels, stride, rect).for_each(|(_, row)| row.fill(colour));
+}
+
+/// The colour of the bench's frame of that number.
+pub fn frame_colour(frame: u32) -> u32 {
+    frame.wrapping_add(1).wrapping_mul(0x9e37_79b1) >> 8
+}
+
+/// The parts of the rows that `rect` covers, with the numbers of the rows.
+fn rows(pixels: &mut [u32], stride: usize, rect: Rect) -> impl Iterator<Item = (u32, &mut [u32])> {
+    let right = (rect.x.saturating_add(rect.width) as usize).min(stride);
+    let left = (rect.x as usize).min(right);
+    let rows = pixels.chunks_exact_mut(stride.max(1)).map(move |row| &mut row[left..right]);
+    (0..).zip(rows).skip(rect.y as usize).take(rect.height as usize)
 }
 
 /// A hash with no pattern that an eye, or a compression by tiles, could find.
