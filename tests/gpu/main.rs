@@ -6,8 +6,10 @@
 //! | [`framing`] | messages of the control socket in any pieces, with and without descriptors, and broken ones |
 //! | [`negotiation`] | features, acknowledgements, refusals, the config space |
 //! | [`memory`] | regions added, removed and replaced while rings run |
-//! | [`rings`] | starting, stopping and enabling; kicks, calls and their suppression; rings that lie |
-//! | [`lifecycle`] | boot, reboot, pause, front ends that come and go, the program's end |
+//! | [`rings`] | starting, stopping and enabling; kicks, calls and their suppression; chains |
+//! | [`broken_rings`] | rings that lie |
+//! | [`lifecycle`] | boot, reboot, pause, front ends that come and go |
+//! | [`ending`] | the program's end by a signal |
 //! | [`commands`] | every 2D command: its success and its errors |
 //! | [`picture`] | what is to be seen: formats, scanouts, rectangles |
 //! | [`damage`] | what is sent, and what is not |
@@ -28,10 +30,12 @@
 mod common;
 
 mod backing;
+mod broken_rings;
 mod commands;
 mod cursor;
 mod damage;
 mod display;
+mod ending;
 mod framing;
 mod hostmem;
 mod lifecycle;

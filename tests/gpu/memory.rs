@@ -171,6 +171,21 @@ fn rings_whose_memory_is_taken_away_rest_until_it_is_back() {
 }
 
 #[test]
+fn a_region_may_begin_anywhere_in_its_file() {
+    let mut seat = boot();
+    let plan = RegionPlan::new(EXTRA, 0x10_000, 0).at_offset(0x1234);
+    let memory = GuestMemory::new(&[plan], true).unwrap();
+
+    seat.vm.front.add_mem_reg(&memory.regions()[0]).unwrap();
+
+    let mut canvas = canvas_in(&mut seat.vm, &memory, 2, 64);
+    canvas.draw(Picture::noise(64, 64, 1));
+    canvas.put_on(&mut seat.vm.driver, 0);
+    canvas.present_all(&mut seat.vm.driver);
+    await_picture(&seat.vm, 0, &canvas.picture);
+}
+
+#[test]
 fn memory_may_come_in_a_table_instead_of_slots() {
     let program = program(&[]);
     let mut vm = realize_on(&program, options());
