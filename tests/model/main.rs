@@ -77,7 +77,9 @@ fn run(seed: u64) {
         lab.take_a_step();
     }
     lab.compare();
-    assert_eq!(lab.program.stderr(), "");
+    // A guest that asks for too much is mentioned; nothing else is worth a line.
+    let stderr = lab.program.stderr();
+    assert!(stderr.lines().all(|line| line.contains("--max-hostmem")), "{stderr}");
 }
 
 /// What the device can reach.
