@@ -70,8 +70,9 @@ impl Picture {
     /// Whether a display shows exactly this.
     pub fn is_on(&self, surface: Option<&Surface>) -> bool {
         surface.is_some_and(|surface| {
+            // From below: what is missing of a picture that is still coming in is found soonest there.
             (surface.width, surface.height) == (self.width, self.height)
-                && surface.pixels.chunks_exact(4).zip(&self.rgb).all(|(pixel, rgb)| shown(pixel) == *rgb)
+                && surface.pixels.chunks_exact(4).zip(&self.rgb).rev().all(|(pixel, rgb)| shown(pixel) == *rgb)
         })
     }
 }
