@@ -45,6 +45,8 @@ pub struct State {
     budget: Rc<Budget>,
     /// The transfer that was answered and is not done yet.
     pull: Option<Pull>,
+    /// How many bands were transferred, which tells what they brought apart.
+    bands: u64,
 }
 
 /// A transfer under way. The guest does not see its answer before it is done, so it may be done in bands, each shown
@@ -72,6 +74,7 @@ impl State {
             pointers: Default::default(),
             budget: Budget::new(max_hostmem),
             pull: None,
+            bands: 0,
         }
     }
 
@@ -266,7 +269,8 @@ impl State {
         let band = pull.next_band();
         let offset = pull.offset;
         pull.offset += resource.image().stride() as u64 * u64::from(band.height);
-        let changed = resource.transfer(&band, offset);
+        self.bands += 1;
+        let changed = resource.transfer(&band, offset, self.bands);
         if !changed.is_empty() {
             for scanout in shown_on(&mut self.scanouts, shown) {
                 scanout.changed(changed);
