@@ -27,9 +27,12 @@ const POLL_MILLISECONDS: u16 = 1;
 /// Why the program ends with a status that is not 0.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The host failed: epoll, a socket.
-    #[error("{0}")]
+    /// The host failed: epoll, a watch.
+    #[error("waiting for events: {0}")]
     Host(#[from] io::Error),
+    /// No further front end can be taken.
+    #[error("accepting a front end: {0}")]
+    Accept(io::Error),
     /// The only front end broke the protocol.
     #[error("the front end broke the protocol: {0}")]
     FrontEnd(String),
@@ -169,7 +172,7 @@ impl<D: Device> Backend<D> {
         match listener.get().accept() {
             Ok(Some(stream)) => self.welcome(stream),
             Ok(None) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Error::Accept(error)),
         }
     }
 

@@ -21,6 +21,7 @@ const BATCHES: usize = 20;
 
 /// Commands for the oldest of 10,000 resources, beside the only one.
 pub fn resources(bench: &Bench) -> Result<Vec<Row>> {
+    bench.places.together()?;
     let of = |binary: &Path| -> Result<Sampler<'static, 1>> {
         let (mut one, mut many) = (with_resources(binary, 1)?, with_resources(binary, RESOURCES)?);
         Ok(Box::new(move || Ok([flushes(&mut many)? / flushes(&mut one)?])))
@@ -62,6 +63,7 @@ const PART: Rect = Rect::new(64, 0, WIDTH - 128, HEIGHT);
 
 /// A transfer out of 8192 pages that lie anywhere, beside the same out of one piece.
 pub fn backing(bench: &Bench) -> Result<Vec<Row>> {
+    bench.places.together()?;
     let of = |binary: &Path| -> Result<Sampler<'static, 1>> {
         let (mut one, mut many) = (with_backing(binary, false)?, with_backing(binary, true)?);
         Ok(Box::new(move || Ok([transfer(&mut many)? / transfer(&mut one)?])))

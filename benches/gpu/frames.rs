@@ -94,6 +94,7 @@ pub fn ultra_hd(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 fn sized(bench: &Bench, width: u32, height: u32) -> Result<Vec<Row>> {
+    bench.places.anywhere()?;
     let mut screens = bench.programs().map(|path| Screen::new(path, width, height)).collect::<Result<Vec<_>>>()?;
     let mut bare = BareSend::start(width, height)?;
     let mut turn = 0u8;
@@ -142,6 +143,7 @@ fn anonymous(screens: &[Screen]) -> Result<Row> {
 pub fn small_update(bench: &Bench) -> Result<Vec<Row>> {
     const SIDE: u32 = 64;
     const ROUNDS: usize = 100;
+    bench.places.together()?;
     let mut screens = bench.programs().map(|path| Screen::new(path, 3840, 2160)).collect::<Result<Vec<_>>>()?;
     let rect = Rect::new(1000, 500, SIDE, SIDE);
     let offset = u64::from(rect.y * 3840 + rect.x) * 4;

@@ -30,6 +30,7 @@ pub fn one(vm: &mut Vm) -> Result<f64> {
 
 /// One command at a time: from the kick to the call.
 pub fn round_trip(bench: &Bench) -> Result<Vec<Row>> {
+    bench.places.together()?;
     let block = |mut one: Box<dyn FnMut() -> Result<f64>>| -> Sampler<'static, 2> {
         Box::new(move || {
             let times = (0..BLOCK).map(|_| one()).collect::<Result<Vec<f64>>>()?;
@@ -55,6 +56,7 @@ pub fn round_trip(bench: &Bench) -> Result<Vec<Row>> {
 
 /// Many commands a kick.
 pub fn batches(bench: &Bench) -> Result<Vec<Row>> {
+    bench.places.together()?;
     [16u16, 64].into_iter().map(|size| batch(bench, size)).collect()
 }
 

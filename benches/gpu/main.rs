@@ -31,6 +31,7 @@ mod floor;
 mod frames;
 mod heap;
 mod latency;
+mod place;
 mod series;
 mod strace;
 mod table;
@@ -41,6 +42,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use place::Places;
 use table::Row;
 
 /// What a bench's own set-up can fail with.
@@ -55,6 +57,8 @@ pub struct Bench {
     pub ours: &'static Path,
     /// QEMU's, where it is installed.
     pub peer: Option<PathBuf>,
+    /// Who runs where.
+    pub places: Places,
     /// For each figure that takes turns.
     pub time: Duration,
     /// For watching a program do nothing.
@@ -93,7 +97,15 @@ fn main() -> ExitCode {
     // cargo itself adds --bench.
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
     let millis = Duration::from_millis;
+    let places = match Places::look() {
+        Ok(places) => places,
+        Err(error) => {
+            eprintln!("no processor to run on: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let bench = Bench {
+        places,
         ours: Path::new(env!("CARGO_BIN_EXE_vhost-user-gpu")),
         peer: peer(),
         time: if quick { millis(700) } else { millis(5000) },
@@ -128,12 +140,13 @@ fn heading(bench: &Bench) {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
     let virtual_machine = if cpu.contains(" hypervisor") { ", a virtual machine" } else { "" };
     let kernel = read("/proc/sys/kernel/osrelease");
     println!("{}, {cores} cores{virtual_machine}, Linux {}", model.unwrap_or("unknown processor"), kernel.trim());
     let load = read("/proc/loadavg");
-    println!("load before the start: {}", load.split_whitespace().take(3).collect::<Vec<_>>().join(" "));
+    let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+    println!("load before the start: {load}");
     match &bench.peer {
         Some(path) => println!("peer: {}\n", path.display()),
         None => println!("peer: none; {PEER} is in Debian's qemu-system-gui, or set VHOST_SEAT_PEER\n"),

@@ -24,6 +24,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// System calls and heap calls a command, one at a time.
 pub fn calls(bench: &Bench) -> Result<Vec<Row>> {
+    bench.places.anywhere()?;
     let heap = Series::once(heap_calls()?);
     let mut rows = vec![Row::new(
         "heap calls a command",
@@ -90,6 +91,7 @@ fn heap_calls() -> Result<f64> {
 
 /// From exec to the first answer on the control socket.
 pub fn start(bench: &Bench) -> Result<Vec<Row>> {
+    bench.places.anywhere()?;
     let of = |binary: &Path| -> Sampler<'static, 1> {
         let binary = binary.to_owned();
         Box::new(move || {

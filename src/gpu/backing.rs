@@ -14,6 +14,9 @@ use crate::vhost_proto::memory::{GuestMemory, MappedRegion};
 /// Most entries of one backing: QEMU's limit too.
 pub const MAX_ENTRIES: u32 = 16384;
 
+/// How often the entries of one backing may cross from one memory region into the next.
+const MAX_CROSSINGS: usize = 1024;
+
 /// One entry of the guest's list (`struct virtio_gpu_mem_entry`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -86,12 +89,15 @@ fn resolve(entries: &[Entry], memory: &GuestMemory) -> Option<Vec<Run>> {
         while left > 0 {
             let (region, offset, rest) = memory.locate(addr)?;
             let len = rest.min(left);
+            let crossed_much = runs.len() >= entries.len().saturating_add(MAX_CROSSINGS);
             match runs.last_mut() {
                 Some(last)
                     if Arc::ptr_eq(&last.region, region) && last.offset.checked_add(last.len) == Some(offset) =>
                 {
                     last.len = last.len.saturating_add(len);
                 }
+                // A list that crosses regions all the time would take more memory than was counted for it.
+                _ if crossed_much => return None,
                 _ => runs.push(Run { start, region: Arc::clone(region), offset, len }),
             }
             start = start.saturating_add(len);

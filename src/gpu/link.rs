@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use log::{error, info};
 
+use super::command::MAX_SCANOUTS;
 use super::dialog::{Answer, Dialog, Question};
 use super::display::wire::Head;
 use super::display::{Display, DisplayError};
+use super::pointer;
+use super::scanout::{self, Scanout};
 use super::state::State;
-use super::{pointer, scanout};
 use crate::vhost_proto::device::Registrar;
 
 /// Bytes sent before the others get their turn.
@@ -31,6 +33,8 @@ pub struct Link {
     dialog: Dialog,
     /// It broke the protocol: it is kept open (QEMU would spin on a closed one) and no longer used.
     failed: bool,
+    /// The scanout whose turn it is: one that always has news must not keep the others waiting.
+    next_scanout: usize,
     /// Since when it takes nothing, with the number of bytes that it had taken by then.
     blocked: Option<(Instant, u64)>,
 }
@@ -48,7 +52,7 @@ impl Link {
     /// It cannot be watched.
     pub fn new(socket: OwnedFd, source: u8, registrar: &Registrar) -> io::Result<Self> {
         let display = Display::new(socket, source, registrar)?;
-        Ok(Self { display, dialog: Dialog::default(), failed: false, blocked: None })
+        Ok(Self { display, dialog: Dialog::default(), failed: false, next_scanout: 0, blocked: None })
     }
 
     /// Whether it can be asked and shown things.
@@ -84,12 +88,13 @@ impl Link {
     /// # Errors
     /// The display hung up, or its socket failed.
     pub fn paint(&mut self, state: &mut State, running: bool) -> Result<(), DisplayError> {
-        if !self.failed {
-            if self.try_paint(state, running)? {
-                self.blocked = None;
-            } else {
-                self.note_blocked();
-            }
+        if self.failed {
+            // QEMU sits in a blocking read for the rest of a message that was begun.
+            self.display.advance()?;
+        } else if self.try_paint(state, running)? {
+            self.blocked = None;
+        } else {
+            self.note_blocked();
         }
         Ok(())
     }
@@ -112,11 +117,37 @@ impl Link {
 
     /// Begins the next message, if there is one.
     fn begin_next(&mut self, state: &mut State, running: bool) -> bool {
+        state.scanouts.iter_mut().for_each(Scanout::sent);
         if let Some(head) = self.dialog.next_message() {
             self.display.begin(head);
             return true;
         }
-        running && (begin_cursor(state, &mut self.display) || begin_picture(state, &mut self.display))
+        running && (begin_cursor(state, &mut self.display) || self.begin_picture(state))
+    }
+
+    /// Begins the next message about a picture, if there is one.
+    fn begin_picture(&mut self, state: &mut State) -> bool {
+        for turn in 0..MAX_SCANOUTS {
+            let scanout = (self.next_scanout + turn) % MAX_SCANOUTS;
+            let Some(step) = state.scanouts.get_mut(scanout).and_then(|picture| picture.next_step(PIXELS_AN_UPDATE))
+            else {
+                continue;
+            };
+            let number = u32::try_from(scanout).unwrap_or(0);
+            match step {
+                // Its picture comes next.
+                scanout::Step::Surface(width, height) => {
+                    self.next_scanout = scanout;
+                    self.display.begin(Head::scanout(number, width, height));
+                }
+                scanout::Step::Update { at, from, image } => {
+                    self.next_scanout = scanout + 1;
+                    self.display.begin_update(Head::update(number, &at), image, from);
+                }
+            }
+            return true;
+        }
+        false
     }
 
     fn note_blocked(&mut self) {
@@ -133,7 +164,7 @@ impl Link {
 
     /// The display broke the protocol: it is left alone from now on.
     pub fn fail(&mut self, error: &DisplayError) {
-        error!("{error}; it is left alone until the next one comes");
+        error!("{error}: the picture stays as it is until the guest starts its display anew");
         self.display.abandon();
         self.failed = true;
     }
@@ -160,24 +191,6 @@ fn begin_cursor(state: &mut State, display: &mut Display) -> bool {
             }
             Some(pointer::Step::Place { x, y, visible }) => {
                 display.begin(Head::cursor_pos(scanout, x, y, visible));
-                return true;
-            }
-            None => {}
-        }
-    }
-    false
-}
-
-/// Begins the next message about a picture, if there is one.
-fn begin_picture(state: &mut State, display: &mut Display) -> bool {
-    for (scanout, picture) in (0..).zip(&mut state.scanouts) {
-        match picture.next_step(PIXELS_AN_UPDATE) {
-            Some(scanout::Step::Surface(width, height)) => {
-                display.begin(Head::scanout(scanout, width, height));
-                return true;
-            }
-            Some(scanout::Step::Update { at, from, image }) => {
-                display.begin_update(Head::update(scanout, &at), image, from);
                 return true;
             }
             None => {}

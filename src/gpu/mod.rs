@@ -33,7 +33,7 @@ use self::command::{
 use self::dialog::{Answer, Question};
 use self::display::DisplayError;
 use self::link::{Heard, Link};
-use self::queue::{COMMANDS_A_TURN, Held, Queue};
+use self::queue::{COMMANDS_A_TURN, Executed, Held, Queue};
 use self::rect::Rect;
 use self::state::State;
 use crate::reactor::Readiness;
@@ -56,6 +56,9 @@ const F_RESOURCE_UUID: u64 = 1 << 2;
 
 /// The size that a guest is told of where no display can be asked.
 const DEFAULT_SIZE: (u32, u32) = (1280, 800);
+
+/// Pixels worked on (transferred, compared) before the others get their turn: some milliseconds.
+const WORK_A_TURN: u64 = 4 << 20;
 
 /// How long a question to a display that hung up waits for the next display, or for the pause or the reset that the
 /// hang-up announced: QEMU closes the display before it stops the rings.
@@ -88,18 +91,19 @@ impl Gpu {
             link: None,
             hung_up: None,
             held: None,
-            control: Queue::default(),
-            cursor: Queue::default(),
+            control: Queue::control(),
+            cursor: Queue::cursor(),
         }
     }
 
     /// Works the control queue off: executes what is there, shows it, and gives the answers back, all at once. While a
-    /// large transfer is under way it is shown as it comes; the guest, who may draw anew once it has the answer, has it
-    /// last.
+    /// large transfer is under way it is shown as it comes, and the guest, who may draw anew once it has the answer, has it
+    /// after that.
     fn work_control(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
+        self.state.take_work();
         let turn = if self.state.is_pulling() { Turn::More } else { self.execute_control(ring, memory) };
-        if !self.pull(ring.running()) {
-            return Turn::Later;
+        if let Some(unfinished) = self.pull(ring.live()) {
+            return unfinished;
         }
         self.control.give_back(ring, memory);
         turn
@@ -111,49 +115,63 @@ impl Gpu {
                 return Turn::Done;
             }
             match self.control.pop(ring, memory) {
-                Popped::Chain => {
-                    if let Some(held) = self.control.command(&mut self.state, memory) {
-                        self.ask(held, memory);
+                Popped::Chain => match self.control.command(&mut self.state, memory) {
+                    Executed::Answered => {}
+                    Executed::Held(held) => self.ask(held, memory),
+                    Executed::Postponed => {
+                        ring.unpop();
+                        return Turn::More;
                     }
-                }
+                },
                 Popped::Nothing if ring.rearm(memory) => {}
                 Popped::Nothing => return Turn::Done,
+            }
+            if self.state.work() >= WORK_A_TURN {
+                return Turn::More;
             }
         }
         Turn::More
     }
 
     fn work_cursor(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
-        let mut turn = Turn::More;
-        for _ in 0..COMMANDS_A_TURN {
-            match self.cursor.pop(ring, memory) {
-                Popped::Chain => {
-                    if let Some(held) = self.cursor.command(&mut self.state, memory) {
-                        // Questions belong on the control queue.
-                        self.cursor.answer(memory, &held.header, &encode_header(Status::ErrUnspec, &held.header));
-                    }
-                }
-                Popped::Nothing if ring.rearm(memory) => {}
-                Popped::Nothing => {
-                    turn = Turn::Done;
-                    break;
-                }
-            }
-        }
+        self.state.take_work();
+        let turn = self.execute_cursor(ring, memory);
         self.cursor.give_back(ring, memory);
         turn
     }
 
-    /// Goes on with the transfer under way, band by band, each painted while it is in the cache. `false` where the
-    /// display takes no more for now: the rest can wait a little.
-    fn pull(&mut self, running: bool) -> bool {
-        while self.state.pull_band() {
-            self.paint(running);
-            if self.state.is_pulling() && self.link.as_ref().is_some_and(Link::is_worth_waiting_for) {
-                return false;
+    fn execute_cursor(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
+        for _ in 0..COMMANDS_A_TURN {
+            match self.cursor.pop(ring, memory) {
+                // Cursor commands neither ask nor wait.
+                Popped::Chain => {
+                    self.cursor.command(&mut self.state, memory);
+                }
+                Popped::Nothing if ring.rearm(memory) => {}
+                Popped::Nothing => return Turn::Done,
+            }
+            if self.state.work() >= WORK_A_TURN {
+                return Turn::More;
             }
         }
-        true
+        Turn::More
+    }
+
+    /// Goes on with the transfer under way, band by band, each painted while it is in the cache. `None` once it is done;
+    /// else when to go on: after the others had their turn, or when the display takes more.
+    fn pull(&mut self, running: bool) -> Option<Turn> {
+        while self.state.pull_band() {
+            self.paint(running);
+            if self.state.is_pulling() {
+                if self.link.as_ref().is_some_and(Link::is_worth_waiting_for) {
+                    return Some(Turn::Later);
+                }
+                if self.state.work() >= WORK_A_TURN {
+                    return Some(Turn::More);
+                }
+            }
+        }
+        None
     }
 
     /// Holds a command until the display has answered; without a display it is answered at once.
@@ -348,7 +366,7 @@ impl Device for Gpu {
             Some(ring) => self.work_cursor(ring, rings.memory),
             None => Turn::Done,
         };
-        self.paint(rings.rings.get(CONTROL).is_some_and(Ring::running));
+        self.paint(rings.rings.get(CONTROL).is_some_and(Ring::live));
         self.or_waiting(turn)
     }
 
@@ -363,11 +381,11 @@ impl Device for Gpu {
                 self.link = None;
             }
         }
-        self.paint(ring.running());
+        self.paint(ring.live());
         let mut turn = Turn::Done;
         if waited && self.held.is_none() || self.state.is_pulling() {
             turn = self.work_control(ring, rings.memory);
-            self.paint(ring.running());
+            self.paint(ring.live());
         }
         self.or_waiting(turn)
     }

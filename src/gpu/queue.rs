@@ -14,10 +14,14 @@ use crate::vhost_proto::vring::{Popped, Ring};
 
 /// Commands executed before the others get their turn.
 pub const COMMANDS_A_TURN: usize = 64;
+/// A transfer of that many pixels is rather finished at once than that the batch is cut short for it.
+const SHORT_PULL: u64 = 64 * 1024;
 
 /// What is in flight of one queue. All of it is reused: working a queue off allocates nothing.
 #[derive(Debug)]
 pub struct Queue {
+    /// Whether it is the cursor queue.
+    for_cursor: bool,
     /// The chain popped last.
     chain: Chain,
     /// No more than a turn's commands, and one that was held.
@@ -31,6 +35,17 @@ struct Answered {
     written: u32,
 }
 
+/// What became of a command.
+#[derive(Clone, Copy, Debug)]
+pub enum Executed {
+    /// It is answered.
+    Answered,
+    /// Only the display can answer it.
+    Held(Held),
+    /// The transfer under way has to be done before; the chain is still to be executed.
+    Postponed,
+}
+
 /// A command that waits for the display's answer; its chain is the one popped last.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
@@ -40,13 +55,21 @@ pub struct Held {
     pub question: Question,
 }
 
-impl Default for Queue {
-    fn default() -> Self {
-        Self { chain: Chain::default(), answered: Vec::with_capacity(COMMANDS_A_TURN + 1) }
-    }
-}
-
 impl Queue {
+    /// The control queue.
+    pub fn control() -> Self {
+        Self::new(false)
+    }
+
+    /// The cursor queue.
+    pub fn cursor() -> Self {
+        Self::new(true)
+    }
+
+    fn new(for_cursor: bool) -> Self {
+        Self { for_cursor, chain: Chain::default(), answered: Vec::with_capacity(COMMANDS_A_TURN + 1) }
+    }
+
     /// Pops the next chain.
     pub fn pop(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Popped {
         ring.pop(memory, &mut self.chain)
@@ -57,18 +80,28 @@ impl Queue {
         self.answered.clear();
     }
 
-    /// Executes the popped command and answers it. One that only the display can answer is returned.
-    pub fn command(&mut self, state: &mut State, memory: &GuestMemory) -> Option<Held> {
+    /// Executes the popped command and answers it, if it may.
+    pub fn command(&mut self, state: &mut State, memory: &GuestMemory) -> Executed {
         let mut bytes = [0; MAX_FIXED];
         let len = self.chain.read_at(memory.map(), 0, &mut bytes);
         let bytes = bytes.get(..len).unwrap_or_default();
         let Some(header) = Header::decode(bytes) else {
             debug!("a request of {len} bytes has no header");
             self.answered.push(Answered { head: self.chain.head(), written: 0 });
-            return None;
+            return Executed::Answered;
         };
         let outcome = match Command::decode(&header, bytes) {
-            Ok(command) => state.execute(&command, &self.chain, memory),
+            // A transfer there would run into one on the control queue (VIRTIO 1.3, 5.7.2).
+            Ok(command) if self.for_cursor && !command.is_for_cursor() => Outcome::Status(Status::ErrUnspec),
+            Ok(command) => {
+                if !state.goes_with_pull(&command) {
+                    if state.pull_left() > SHORT_PULL {
+                        return Executed::Postponed;
+                    }
+                    state.finish_pull();
+                }
+                state.execute(&command, &self.chain, memory)
+            }
             Err(DecodeError::Unknown { .. }) => Outcome::Status(Status::ErrUnspec),
             Err(DecodeError::Short { .. }) => Outcome::Status(Status::ErrInvalidParameter),
         };
@@ -80,9 +113,9 @@ impl Queue {
                 self.answer(memory, &header, &encode_header(status, &header));
             }
             Outcome::Uuid(uuid) => self.answer(memory, &header, &encode_uuid(&header, &uuid)),
-            Outcome::Ask(question) => return Some(Held { header, question }),
+            Outcome::Ask(question) => return Executed::Held(Held { header, question }),
         }
-        None
+        Executed::Answered
     }
 
     /// Writes the response of the chain popped last. One that does not fit becomes an error that does; where not even

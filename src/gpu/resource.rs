@@ -46,7 +46,11 @@ impl Image {
         let tiles = u64::from(width.div_ceil(TILE_W)) * u64::from(height.div_ceil(TILE_H));
         let beside = maps.checked_add(tiles.checked_mul(8)?)?.checked_add(OVERHEAD)?;
         let charge = budget.charge(bytes.checked_add(beside)?)?;
-        let pixels = vec![0; usize::try_from(bytes).ok()?].into_boxed_slice();
+        let len = usize::try_from(bytes).ok()?;
+        // Zeroed memory costs nothing until it is used, but asking for it ends the program where there is none: so the
+        // same amount is asked for, and given back, in the way that can be refused.
+        Vec::<u8>::new().try_reserve_exact(len).ok()?;
+        let pixels = vec![0; len].into_boxed_slice();
         let versions = vec![0; usize::try_from(tiles).ok()?].into_boxed_slice();
         let (pixels, versions) = (RefCell::new(pixels), RefCell::new(versions));
         Some(Rc::new(Self { width, height, pixels, versions, _charge: charge }))

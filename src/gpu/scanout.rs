@@ -1,8 +1,9 @@
 //! What one scanout shows and what its display still has to be told. No I/O.
 //!
 //! Two tile maps, in resource coordinates: `stale` is where the display's pixels may differ from the resource's host
-//! copy; `due` is what the guest has flushed of that and the display has not got yet. While a display is slow, `due`
-//! grows together and the newest pixels go out later.
+//! copy; `due` is what the guest has flushed of that and the display has not got yet. Each comes with a rectangle that
+//! encloses it: tiles alone would say too much. While a display is slow, `due` grows together and the newest pixels go
+//! out later.
 
 use std::rc::Rc;
 
@@ -13,14 +14,16 @@ use super::tiles::{Sweep, TILE_H, TILE_W, TileMap};
 
 /// The resource on a scanout.
 #[derive(Debug)]
-struct Source {
+struct Shown {
     id: ResourceId,
     image: Rc<Image>,
     /// The part that is shown, in resource coordinates.
     rect: Rect,
     stale: TileMap,
+    /// What encloses all that is stale.
+    stale_within: Option<Rect>,
     due: TileMap,
-    /// What encloses all that became due since the sweep began: tiles alone would say too much.
+    /// What encloses all that became due since the sweep began.
     due_within: Option<Rect>,
     /// The walk over what is due, while it lasts.
     sweep: Option<Sweep>,
@@ -29,9 +32,11 @@ struct Source {
 /// One scanout.
 #[derive(Debug, Default)]
 pub struct Scanout {
-    source: Option<Source>,
+    shown: Option<Shown>,
     /// The size of the surface that the present display was told to make; an update without one crashes QEMU.
     surface: Option<(u32, u32)>,
+    /// The update that may not be wholly sent yet.
+    under_way: Option<Rect>,
 }
 
 /// The next thing to tell the display about a scanout.
@@ -53,12 +58,12 @@ pub enum Step {
 impl Scanout {
     /// The resource that it shows.
     pub fn resource(&self) -> Option<ResourceId> {
-        self.source.as_ref().map(|source| source.id)
+        self.shown.as_ref().map(|shown| shown.id)
     }
 
     /// Whether the part `rect` of `image` can take the place of what is shown without all of it being sent.
     pub fn can_flip_to(&self, image: &Image, rect: Rect) -> bool {
-        self.source.as_ref().is_some_and(|source| source.rect == rect && source.image.rect() == image.rect())
+        self.shown.as_ref().is_some_and(|shown| shown.rect == rect && shown.image.rect() == image.rect())
     }
 
     /// Shows the part `rect` of a resource from now on, once that is flushed. What the display already has of the same
@@ -67,80 +72,101 @@ impl Scanout {
     /// # Errors
     /// No memory for the tile maps; what was shown stays.
     pub fn show(&mut self, id: ResourceId, image: &Rc<Image>, rect: Rect) -> Result<(), Status> {
-        match &mut self.source {
-            Some(source) if Rc::ptr_eq(&source.image, image) && source.rect == rect => {}
-            Some(source) if source.image.rect() == image.rect() && source.rect == rect => {
-                resource::mark_difference(&source.image, image, &mut source.stale);
-                source.id = id;
-                source.image = Rc::clone(image);
+        match &mut self.shown {
+            Some(shown) if Rc::ptr_eq(&shown.image, image) && shown.rect == rect => {}
+            Some(shown) if shown.image.rect() == image.rect() && shown.rect == rect => {
+                resource::mark_difference(&shown.image, image, &mut shown.stale);
+                if let Some(under_way) = self.under_way {
+                    // The rest of it is read from the old image, which the guest may draw into from now on.
+                    shown.stale.mark_rect(&under_way);
+                }
+                shown.stale_within = Some(image.rect());
+                shown.id = id;
+                shown.image = Rc::clone(image);
             }
-            other => *other = Some(Source::new(id, image, rect).ok_or(Status::ErrOutOfMemory)?),
+            other => *other = Some(Shown::new(id, image, rect).ok_or(Status::ErrOutOfMemory)?),
         }
         Ok(())
     }
 
     /// Shows nothing from now on.
     pub fn disable(&mut self) {
-        self.source = None;
+        self.shown = None;
     }
 
-    /// The resource's pixels changed in the tiles of `changed`.
-    pub fn changed(&mut self, changed: &TileMap) {
-        if let Some(source) = &mut self.source {
+    /// As new: the device was reset, and so was the display's surface.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The resource's pixels changed within `rect`, in the tiles of `changed`.
+    pub fn changed(&mut self, changed: &TileMap, rect: &Rect) {
+        if let Some(shown) = &mut self.shown {
             // They are maps of the same image.
-            let _ = source.stale.union_with(changed);
+            let _ = shown.stale.union_with(changed);
+            shown.stale_within = Some(enclose(shown.stale_within, rect));
         }
     }
 
     /// The guest wants the pixels of `rect`, in resource coordinates, to be seen.
     pub fn flush(&mut self, rect: Rect) {
-        if let Some(source) = &mut self.source {
-            source.flush(rect);
+        if let Some(shown) = &mut self.shown {
+            shown.flush(rect);
         }
     }
 
     /// A new display that was told nothing yet.
     pub fn new_display(&mut self) {
         self.surface = None;
+        self.under_way = None;
+    }
+
+    /// The display got all that [`Scanout::next_step`] gave.
+    pub fn sent(&mut self) {
+        self.under_way = None;
     }
 
     /// What to tell the display next, as told from then on: updates have at most `max_pixels`, and whole rows.
     pub fn next_step(&mut self, max_pixels: u32) -> Option<Step> {
-        let size = self.source.as_ref().map(|source| (source.rect.width, source.rect.height));
+        let size = self.shown.as_ref().map(|shown| (shown.rect.width, shown.rect.height));
         if self.surface != size {
             self.surface = size;
-            if let Some(source) = &mut self.source {
-                source.begin_anew();
+            if let Some(shown) = &mut self.shown {
+                shown.begin_anew();
             }
             let (width, height) = size.unwrap_or_default();
             return Some(Step::Surface(width, height));
         }
-        let source = self.source.as_mut()?;
-        let from = source.next_band(max_pixels)?;
-        let at = from.relative_to(&source.rect)?;
-        Some(Step::Update { at, from, image: Rc::clone(&source.image) })
+        let shown = self.shown.as_mut()?;
+        let from = shown.next_band(max_pixels)?;
+        let at = from.relative_to(&shown.rect)?;
+        self.under_way = Some(from);
+        Some(Step::Update { at, from, image: Rc::clone(&shown.image) })
     }
 }
 
-impl Source {
+impl Shown {
     /// All of it is due as soon as it is shown: the display has nothing of it.
     fn new(id: ResourceId, image: &Rc<Image>, rect: Rect) -> Option<Self> {
         let map = || TileMap::new(image.width(), image.height());
         let (stale, due) = (map()?, map()?);
-        let mut source = Self { id, image: Rc::clone(image), rect, stale, due, due_within: None, sweep: None };
-        source.begin_anew();
-        Some(source)
+        let image = Rc::clone(image);
+        let mut shown = Self { id, image, rect, stale, stale_within: None, due, due_within: None, sweep: None };
+        shown.begin_anew();
+        Some(shown)
     }
 
     /// The display has nothing of it (any more).
     fn begin_anew(&mut self) {
         self.sweep = None;
         self.stale.set_all();
+        self.stale_within = Some(self.image.rect());
         self.flush(self.rect);
     }
 
     fn flush(&mut self, rect: Rect) {
-        let Some(seen) = rect.intersect(&self.rect) else { return };
+        let Some(damage) = self.stale_within.and_then(|stale| stale.intersect(&self.rect)) else { return };
+        let Some(seen) = rect.intersect(&damage) else { return };
         if self.stale.is_empty() {
             return;
         }
@@ -149,12 +175,14 @@ impl Source {
             self.due.clear_all();
         }
         self.due.union_within(&self.stale, &seen);
-        self.due_within = Some(match self.due_within {
-            Some(within) => enclose(&within, &seen),
-            None => seen,
-        });
-        // A tile that sticks out of the scanout is settled once all of it that is seen is.
-        self.stale.unmark_covered(&grown(&seen, &self.rect));
+        self.due_within = Some(enclose(self.due_within, &seen));
+        if seen == damage {
+            self.stale.clear_all();
+            self.stale_within = None;
+        } else {
+            // A tile that sticks out of the scanout is settled once all of it that is seen is.
+            self.stale.unmark_covered(&grown(&seen, &self.rect));
+        }
     }
 
     /// The next piece of what is due, as taken from then on.
@@ -173,7 +201,8 @@ impl Source {
 }
 
 /// The smallest rectangle that holds both.
-fn enclose(a: &Rect, b: &Rect) -> Rect {
+fn enclose(a: Option<Rect>, b: &Rect) -> Rect {
+    let Some(a) = a else { return *b };
     let (x, y) = (a.x.min(b.x), a.y.min(b.y));
     let right = a.right().max(b.right()).saturating_sub(u64::from(x));
     let bottom = a.bottom().max(b.bottom()).saturating_sub(u64::from(y));
@@ -221,6 +250,7 @@ mod tests {
         let mut scanout = Scanout::default();
         scanout.show(ResourceId(1), image, rect).unwrap();
         told(&mut scanout, ALL);
+        scanout.sent();
         scanout
     }
 
@@ -261,7 +291,8 @@ mod tests {
         let mut scanout = settled(&image, image.rect());
         scanout.flush(image.rect());
         assert_eq!(told(&mut scanout, ALL), [], "nothing changed");
-        scanout.changed(&changed(&image, Rect::new(64, 16, 64, 32)));
+        let damage = Rect::new(64, 16, 64, 32);
+        scanout.changed(&changed(&image, damage), &damage);
         assert_eq!(told(&mut scanout, ALL), [], "nothing was flushed");
         let seen = Rect::new(100, 20, 60, 60);
         scanout.flush(seen);
@@ -279,7 +310,7 @@ mod tests {
         let image = image(300, 200);
         let rect = Rect::new(10, 10, 100, 100);
         let mut scanout = settled(&image, rect);
-        scanout.changed(&changed(&image, image.rect()));
+        scanout.changed(&changed(&image, image.rect()), &image.rect());
         scanout.flush(image.rect());
         assert_eq!(told(&mut scanout, ALL), [(Rect::of_size(100, 100), Some(rect))]);
         scanout.flush(image.rect());
@@ -292,7 +323,7 @@ mod tests {
         let mut scanout = settled(&image, image.rect());
         let tile = Rect::new(64, 16, 64, 16);
         for _ in 0..3 {
-            scanout.changed(&changed(&image, tile));
+            scanout.changed(&changed(&image, tile), &tile);
             scanout.flush(image.rect());
         }
         assert_eq!(told(&mut scanout, ALL), [(tile, Some(tile))]);
@@ -302,11 +333,11 @@ mod tests {
     fn what_changes_behind_a_walk_under_way_is_told_after_it() {
         let image = image(128, 64);
         let mut scanout = settled(&image, image.rect());
-        scanout.changed(&changed(&image, image.rect()));
+        scanout.changed(&changed(&image, image.rect()), &image.rect());
         scanout.flush(image.rect());
         assert!(scanout.next_step(128 * 48).is_some());
         let tile = Rect::new(0, 0, 64, 16);
-        scanout.changed(&changed(&image, tile));
+        scanout.changed(&changed(&image, tile), &tile);
         scanout.flush(tile);
         let rest = Rect::new(0, 48, 128, 16);
         assert_eq!(told(&mut scanout, ALL), [(rest, Some(rest)), (tile, Some(tile))]);
@@ -354,5 +385,49 @@ mod tests {
         let right = Rect::new(64, 0, 64, 64);
         scanout.show(ResourceId(1), &image, right).unwrap();
         assert_eq!(told(&mut scanout, ALL), [(left, Some(right))]);
+    }
+
+    #[test]
+    fn damage_that_fills_no_tile_is_told_once_and_not_beyond_its_edges() {
+        let image = image(300, 200);
+        let mut scanout = settled(&image, image.rect());
+        let damage = Rect::new(10, 10, 20, 20);
+        scanout.changed(&changed(&image, damage), &damage);
+        scanout.flush(image.rect());
+        assert_eq!(told(&mut scanout, ALL), [(damage, Some(damage))]);
+        scanout.flush(damage);
+        scanout.flush(image.rect());
+        assert_eq!(told(&mut scanout, ALL), []);
+    }
+
+    #[test]
+    fn an_update_that_a_flip_finds_half_sent_is_told_again() {
+        let (front, back) = (image(128, 64), image(128, 64));
+        let mut scanout = settled(&front, front.rect());
+        scanout.changed(&changed(&front, front.rect()), &front.rect());
+        scanout.flush(front.rect());
+        assert!(scanout.next_step(ALL).is_some(), "and the display takes nothing of it yet");
+        scanout.show(ResourceId(2), &back, back.rect()).unwrap();
+        scanout.flush(back.rect());
+        assert_eq!(told(&mut scanout, ALL), [(back.rect(), Some(back.rect()))]);
+    }
+
+    #[test]
+    fn a_flip_after_the_last_update_was_sent_tells_only_what_differs() {
+        let (front, back) = (image(128, 64), image(128, 64));
+        let mut scanout = settled(&front, front.rect());
+        scanout.sent();
+        scanout.show(ResourceId(2), &back, back.rect()).unwrap();
+        scanout.flush(back.rect());
+        assert_eq!(told(&mut scanout, ALL), []);
+    }
+
+    #[test]
+    fn after_a_reset_a_surface_of_the_same_size_is_told_again() {
+        let image = image(128, 64);
+        let mut scanout = settled(&image, image.rect());
+        scanout.reset();
+        scanout.show(ResourceId(1), &image, image.rect()).unwrap();
+        assert_eq!(told(&mut scanout, ALL)[0], (image.rect(), None));
     }
 }

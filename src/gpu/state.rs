@@ -5,16 +5,18 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
+use log::Level;
 use uuid::Uuid;
 use vm_memory::GuestAddress;
 
-use super::Question;
 use super::backing::{self, Backing, Entry};
 use super::budget::Budget;
 use super::command::{
     ATTACH_BACKING_ENTRIES, Command, CursorPos, MAX_SCANOUTS, MEM_ENTRY_SIZE, MemEntry, ResourceId, ScanoutId, Status,
 };
+use super::dialog::Question;
 use super::pointer::Pointer;
 use super::rect::Rect;
 use super::resource::Resource;
@@ -22,6 +24,7 @@ use super::scanout::Scanout;
 use super::tiles::TILE_H;
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
+use crate::{log_within, logger};
 
 /// What a command comes to.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,7 +40,8 @@ pub enum Outcome {
 /// All that the guest made.
 #[derive(Debug)]
 pub struct State {
-    resources: HashMap<ResourceId, Resource>,
+    /// Boxed, so that growing the map moves little.
+    resources: HashMap<ResourceId, Box<Resource>>,
     /// By scanout id.
     pub scanouts: [Scanout; MAX_SCANOUTS],
     /// By scanout id.
@@ -47,6 +51,10 @@ pub struct State {
     pull: Option<Pull>,
     /// How many bands were transferred, which tells what they brought apart.
     bands: u64,
+    /// Pixels worked on in this turn, or what takes about as long.
+    work: u64,
+    /// What is said of a guest that wants more memory than it may have.
+    complaints: logger::Budget,
 }
 
 /// A transfer under way. The guest does not see its answer before it is done, so it may be done in bands, each shown
@@ -65,6 +73,11 @@ struct Pull {
 /// Pixels of a band of a transfer, at the least; whole rows of tiles.
 const BAND_PIXELS: u32 = 32 * 1024;
 
+/// What fitting a cursor takes at the most, in pixels copied.
+const WORK_OF_CURSOR: u64 = 128 * 1024;
+/// What looking one entry of a backing up takes, in pixels copied.
+const WORK_OF_ENTRY: u64 = 32;
+
 impl State {
     /// Nothing made yet; guests can make us hold at most `max_hostmem` bytes.
     pub fn new(max_hostmem: u64) -> Self {
@@ -75,6 +88,8 @@ impl State {
             budget: Budget::new(max_hostmem),
             pull: None,
             bands: 0,
+            work: 0,
+            complaints: logger::Budget::new(1, Duration::from_secs(60)),
         }
     }
 
@@ -82,7 +97,7 @@ impl State {
     pub fn reset(&mut self) {
         self.pull = None;
         self.resources = HashMap::new();
-        self.scanouts.iter_mut().for_each(Scanout::disable);
+        self.scanouts.iter_mut().for_each(Scanout::reset);
         self.pointers.iter_mut().for_each(Pointer::hide);
     }
 
@@ -104,14 +119,9 @@ impl State {
 
     /// Does what `command` says; `chain` is the request, for what follows its fixed part.
     ///
-    /// A transfer may be left under way: before its answer reaches the guest, [`State::pull_band`] finishes it.
+    /// A transfer may be left under way: before its answer reaches the guest, [`State::pull_band`] finishes it. Until then
+    /// only commands that [`State::goes_with_pull`] may be executed.
     pub fn execute(&mut self, command: &Command, chain: &Chain, memory: &GuestMemory) -> Outcome {
-        if !matches!(
-            command,
-            Command::Flush { .. } | Command::SetScanout { .. } | Command::MoveCursor { .. } | Command::GetDisplayInfo
-        ) {
-            self.finish_pull();
-        }
         let result = match *command {
             Command::GetDisplayInfo => return Outcome::Ask(Question::DisplayInfo),
             Command::GetEdid { scanout_id } => {
@@ -143,7 +153,7 @@ impl State {
     }
 
     fn resource(&mut self, id: ResourceId) -> Result<&mut Resource, Status> {
-        self.resources.get_mut(&id).ok_or(Status::ErrInvalidResourceId)
+        self.resources.get_mut(&id).map(Box::as_mut).ok_or(Status::ErrInvalidResourceId)
     }
 
     fn pointer(&mut self, id: ScanoutId) -> Result<&mut Pointer, Status> {
@@ -154,8 +164,12 @@ impl State {
         if id == ResourceId::NONE || self.resources.contains_key(&id) {
             return Err(Status::ErrInvalidResourceId);
         }
-        let resource = Resource::new(format, width, height, &self.budget)?;
-        self.resources.insert(id, resource);
+        let resource = Resource::new(format, width, height, &self.budget).inspect_err(|status| {
+            if *status == Status::ErrOutOfMemory {
+                log_within!(self.complaints, Level::Warn, "the guest needs more than --max-hostmem allows");
+            }
+        })?;
+        self.resources.insert(id, Box::new(resource));
         Ok(())
     }
 
@@ -165,13 +179,13 @@ impl State {
         for scanout in shown_on(&mut self.scanouts, resource.shown_on) {
             scanout.disable();
         }
+        if self.resources.len() < self.resources.capacity() / 4 {
+            self.resources.shrink_to(self.resources.len() * 2);
+        }
         Ok(())
     }
 
     fn set_scanout(&mut self, rect: Rect, scanout_id: ScanoutId, id: ResourceId) -> Result<(), Status> {
-        if !self.is_flip(rect, scanout_id, id) {
-            self.finish_pull();
-        }
         let scanout = self.scanouts.get_mut(scanout_id.0 as usize).ok_or(Status::ErrInvalidScanoutId)?;
         let bit = 1 << scanout_id.0;
         let before = scanout.resource();
@@ -183,6 +197,8 @@ impl State {
                 return Err(Status::ErrInvalidParameter);
             }
             scanout.show(id, resource.image(), rect)?;
+            // Another image of the same size is compared with the one before.
+            self.work += if before == Some(id) { 0 } else { resource.image().rect().area() };
             resource.shown_on |= bit;
             resource.was_shown = true;
         }
@@ -222,15 +238,40 @@ impl State {
     /// Leaves it to the transfer under way to show `rect` as it gets there, if that brings this resource's pixels.
     fn flush_with_pull(&mut self, rect: Rect, id: ResourceId) -> bool {
         let Some(pull) = self.pull.as_mut().filter(|pull| pull.id == id) else { return false };
-        match pull.flush {
-            None => pull.flush = Some(rect),
-            Some(flush) if flush.contains(&rect) => {}
-            Some(_) => {
-                self.finish_pull();
-                return false;
-            }
-        }
+        pull.flush.get_or_insert(rect);
         true
+    }
+
+    /// Whether `command` can be executed while a transfer is under way: it has no use for the pixels that are not there
+    /// yet, or can be shown along with them.
+    pub fn goes_with_pull(&self, command: &Command) -> bool {
+        let Some(pull) = &self.pull else { return true };
+        match *command {
+            Command::Flush { rect, resource_id } => {
+                resource_id != pull.id || pull.flush.is_none_or(|flush| flush.contains(&rect))
+            }
+            Command::SetScanout { rect, scanout_id, resource_id } => self.is_flip(rect, scanout_id, resource_id),
+            Command::Unref { resource_id }
+            | Command::AttachBacking { resource_id, .. }
+            | Command::DetachBacking { resource_id } => resource_id != pull.id,
+            Command::TransferToHost2d { .. } => false,
+            _ => true,
+        }
+    }
+
+    /// What is left of the transfer under way, in pixels.
+    pub fn pull_left(&self) -> u64 {
+        self.pull.as_ref().map_or(0, |pull| pull.rect.area())
+    }
+
+    /// Pixels worked on since this was last asked.
+    pub fn take_work(&mut self) -> u64 {
+        std::mem::take(&mut self.work)
+    }
+
+    /// As [`State::take_work`], but it goes on counting.
+    pub fn work(&self) -> u64 {
+        self.work
     }
 
     fn transfer(&mut self, rect: Rect, offset: u64, id: ResourceId) -> Result<(), Status> {
@@ -269,11 +310,12 @@ impl State {
         let band = pull.next_band();
         let offset = pull.offset;
         pull.offset += resource.image().stride() as u64 * u64::from(band.height);
+        self.work += band.area();
         self.bands += 1;
         let changed = resource.transfer(&band, offset, self.bands);
         if !changed.is_empty() {
             for scanout in shown_on(&mut self.scanouts, shown) {
-                scanout.changed(changed);
+                scanout.changed(changed, &band);
                 if let Some(seen) = pull.flush.and_then(|flush| flush.intersect(&band)) {
                     scanout.flush(seen);
                 }
@@ -285,6 +327,7 @@ impl State {
 
     fn attach(&mut self, id: ResourceId, count: u32, chain: &Chain, memory: &GuestMemory) -> Result<(), Status> {
         let budget = Rc::clone(&self.budget);
+        self.work += u64::from(count.min(backing::MAX_ENTRIES)) * WORK_OF_ENTRY;
         let place = self.resource(id)?.backing_mut();
         if place.is_some() {
             return Err(Status::ErrUnspec);
@@ -320,6 +363,7 @@ impl State {
         }
         let resource = self.resources.get(&id).ok_or(Status::ErrInvalidResourceId)?;
         pointer.set_shape(resource.image(), hot, pos.x, pos.y);
+        self.work += WORK_OF_CURSOR;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@
 //! written in place. The segments' storage is reused: no allocation once a chain has reached its usual length.
 
 use thiserror::Error;
-use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, VolatileSlice};
 
 /// Most buffers in a chain, indirect tables included; also QEMU's limit.
 pub const MAX_SEGMENTS: usize = 1024;
@@ -65,8 +65,11 @@ struct Descriptor {
 impl Descriptor {
     fn read(memory: &GuestMemoryMmap<()>, table: GuestAddress, index: u32) -> Result<Self, ChainError> {
         let addr = table.checked_add(u64::from(index) * u64::from(DESCRIPTOR_LEN)).ok_or(ChainError::Table)?;
-        let [a0, a1, a2, a3, a4, a5, a6, a7, l0, l1, l2, l3, f0, f1, n0, n1]: [u8; DESCRIPTOR_LEN as usize] =
-            memory.read_obj(addr).map_err(|_| ChainError::Table)?;
+        let mut bytes = [0; DESCRIPTOR_LEN as usize];
+        if !read(memory, addr, &mut bytes) {
+            return Err(ChainError::Table);
+        }
+        let [a0, a1, a2, a3, a4, a5, a6, a7, l0, l1, l2, l3, f0, f1, n0, n1] = bytes;
         Ok(Self {
             addr: u64::from_le_bytes([a0, a1, a2, a3, a4, a5, a6, a7]),
             len: u32::from_le_bytes([l0, l1, l2, l3]),
@@ -136,7 +139,7 @@ impl Chain {
         if len == 0 {
             return Err(ChainError::Empty);
         }
-        if !memory.check_range(GuestAddress(addr), len as usize) {
+        if !is_mapped(memory, GuestAddress(addr), len as usize) {
             return Err(ChainError::Outside { addr, len });
         }
         if descriptor.flags & WRITE == 0 {
@@ -181,7 +184,7 @@ impl Chain {
         for (addr, len) in pieces(self.readable(), offset, out.len()) {
             let Some(part) = out.get_mut(done..done.saturating_add(len)) else { break };
             // The range was checked when the chain was walked.
-            if memory.read_slice(part, addr).is_err() {
+            if !read(memory, addr, part) {
                 break;
             }
             done += len;
@@ -194,12 +197,46 @@ impl Chain {
         let mut done = 0usize;
         for (addr, len) in pieces(self.writable(), offset, bytes.len()) {
             let Some(part) = bytes.get(done..done.saturating_add(len)) else { break };
-            if memory.write_slice(part, addr).is_err() {
+            if !write(memory, addr, part) {
                 break;
             }
             done += len;
         }
         done
+    }
+}
+
+// A guest's ring and its small buffers lie in one region each. The crate's own ways to read, write and check go through
+// an iterator over regions, which costs more than the rest of a small command; they are left those ranges that do cross
+// from one region into the next.
+
+/// The bytes as one slice, where they all lie in one region.
+fn in_one_region(memory: &GuestMemoryMmap<()>, addr: GuestAddress, len: usize) -> Option<VolatileSlice<'_>> {
+    let region = memory.find_region(addr)?;
+    region.get_slice(region.to_region_addr(addr)?, len).ok()
+}
+
+/// Whether all of a range is in guest memory.
+fn is_mapped(memory: &GuestMemoryMmap<()>, addr: GuestAddress, len: usize) -> bool {
+    in_one_region(memory, addr, len).is_some() || memory.check_range(addr, len)
+}
+
+/// Fills `out` from `addr` on; `false` where not all of it is in guest memory.
+fn read(memory: &GuestMemoryMmap<()>, addr: GuestAddress, out: &mut [u8]) -> bool {
+    match in_one_region(memory, addr, out.len()) {
+        Some(slice) => slice.copy_to(out) == out.len(),
+        None => memory.read_slice(out, addr).is_ok(),
+    }
+}
+
+/// Writes `bytes` from `addr` on; `false` where not all of it is in guest memory.
+fn write(memory: &GuestMemoryMmap<()>, addr: GuestAddress, bytes: &[u8]) -> bool {
+    match in_one_region(memory, addr, bytes.len()) {
+        Some(slice) => {
+            slice.copy_from(bytes);
+            true
+        }
+        None => memory.write_slice(bytes, addr).is_ok(),
     }
 }
 

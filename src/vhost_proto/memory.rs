@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -33,8 +33,6 @@ pub enum MemoryError {
     Short { have: u64, need: u64 },
     #[error("a memory region's descriptor is neither a file nor a device")]
     NotMemory,
-    #[error("a memory region's offset {0:#x} is no multiple of its file's page size")]
-    Unaligned(u64),
     #[error("mapping a memory region: {0}")]
     Map(#[from] io::Error),
 }
@@ -160,10 +158,6 @@ fn map_file(region: &MemoryRegion, file: OwnedFd) -> Result<MmapRegion<()>, Memo
         // A device (DAX) checks the range itself when it is mapped.
         return Err(MemoryError::NotMemory);
     }
-    // On hugetlbfs the block size is the huge page's.
-    if !region.mmap_offset.is_multiple_of(metadata.blksize().max(1)) {
-        return Err(MemoryError::Unaligned(region.mmap_offset));
-    }
     let size = usize::try_from(region.size).map_err(|_| MemoryError::Range)?;
     MmapRegion::from_file(FileOffset::new(file, region.mmap_offset), size)
         .map_err(|error| MemoryError::Map(io::Error::other(error)))
@@ -222,7 +216,7 @@ mod tests {
         let offset = MemoryRegion { mmap_offset: u64::MAX - 4, ..region(0, 0, 0x1000) };
         assert!(matches!(memory.add(offset, memfd(0x1000)), Err(MemoryError::Range)));
         let unaligned = MemoryRegion { mmap_offset: 12, ..region(0, 0, 0x1000) };
-        assert!(matches!(memory.add(unaligned, memfd(0x2000)), Err(MemoryError::Unaligned(12))));
+        assert!(matches!(memory.add(unaligned, memfd(0x2000)), Err(MemoryError::Map(_))));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use log::{debug, info, warn};
 use thiserror::Error;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures as Protocol, VhostUserVirtioFeatures};
 use virtio_bindings::virtio_config::{
-    VIRTIO_F_IN_ORDER, VIRTIO_F_NOTIFY_ON_EMPTY, VIRTIO_F_RING_RESET, VIRTIO_F_VERSION_1,
+    VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_IN_ORDER, VIRTIO_F_NOTIFY_ON_EMPTY, VIRTIO_F_RING_PACKED, VIRTIO_F_RING_RESET,
+    VIRTIO_F_VERSION_1,
 };
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 
@@ -24,8 +25,8 @@ use crate::reactor::Interest;
 /// Virtio features that every device here has, beside its own.
 const GENERIC: u64 = (1 << VIRTIO_F_VERSION_1) | (1 << VIRTIO_RING_F_INDIRECT_DESC) | (1 << VIRTIO_RING_F_EVENT_IDX);
 
-/// Bits that some front ends acknowledge although nobody offered them, and that ask nothing of a device: QEMU's gpu
-/// does not ask the back end about generic bits.
+/// Bits that some front ends acknowledge although nobody offered them: QEMU's gpu does not ask the back end about generic
+/// bits. The first two ask nothing of a device; IN_ORDER is kept because each queue here is first in, first out.
 const TOLERATED: u64 = (1 << VIRTIO_F_NOTIFY_ON_EMPTY) | (1 << VIRTIO_F_RING_RESET) | (1 << VIRTIO_F_IN_ORDER);
 
 /// Protocol features that every device here has. Not LOG_SHMFD: with it QEMU would migrate a device whose state stays
@@ -45,7 +46,7 @@ pub enum Refused {
     Ring { index: u32, error: RingError },
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    #[error("virtio features {0:#x} were never offered")]
+    #[error("virtio features {0:#x} were never offered{hint}", hint = feature_hint(*.0))]
     Features(u64),
     #[error("protocol features {0:#x} were never offered")]
     ProtocolFeatures(u64),
@@ -57,6 +58,17 @@ pub enum Refused {
     Device(#[from] Refusal),
     #[error("watching a kick: {0}")]
     Watch(io::Error),
+}
+
+/// What an operator can do about features that a front end turned on by itself.
+fn feature_hint(features: u64) -> &'static str {
+    if features & (1 << VIRTIO_F_RING_PACKED) != 0 {
+        " (packed rings: leave out packed=on)"
+    } else if features & (1 << VIRTIO_F_ACCESS_PLATFORM) != 0 {
+        " (an IOMMU: leave out iommu_platform=on)"
+    } else {
+        ""
+    }
 }
 
 /// How a request ended, if the session goes on.
@@ -213,6 +225,8 @@ impl Session {
         for ring in &mut self.rings {
             ring.memory_changed(&self.memory);
         }
+        // One that was gone may be back.
+        self.unseen |= (1 << self.rings.len()) - 1;
         device.memory_changed(&self.memory);
         Answer::Ack
     }
@@ -285,8 +299,8 @@ pub enum Verdict {
 }
 
 /// How the front end hears that the request of number `request` was refused: by the acknowledgement where it
-/// negotiated and asked for one, by an empty answer to GET_CONFIG; else, what it would wait for or build upon ends the
-/// session, and what it can live without is passed over.
+/// negotiated and asked for one; else, what it would wait for or build upon ends the session, and what it can live without
+/// is passed over.
 pub fn verdict(request: u32, refused: &Refused, acknowledge: bool) -> Verdict {
     use vhost::vhost_user::message::FrontendReq as Req;
     let kind = Req::try_from(request).ok();

@@ -69,6 +69,8 @@ pub struct Ring {
     call: Option<OwnedFd>,
     err: Option<OwnedFd>,
     started: bool,
+    /// Whether its parts lie in guest memory.
+    placed: bool,
     enabled: bool,
     polled: bool,
     broken: bool,
@@ -93,6 +95,7 @@ impl Ring {
             call: None,
             err: None,
             started: false,
+            placed: false,
             enabled: false,
             polled: false,
             broken: false,
@@ -174,6 +177,7 @@ impl Ring {
             return Ok(false);
         }
         self.place(memory)?;
+        self.placed = true;
         self.queue.set_next_avail(self.base);
         let used = self.queue.used_idx(memory.map(), Ordering::Acquire)?;
         self.queue.set_next_used(used.0);
@@ -210,10 +214,10 @@ impl Ring {
         Ok(())
     }
 
-    /// The memory map changed: a running ring is looked up anew, and is broken where it is gone.
+    /// The memory map changed: a running ring is looked up anew. One that is gone rests until it is back.
     pub fn memory_changed(&mut self, memory: &GuestMemory) {
-        if self.started && self.place(memory).is_err() {
-            self.breaks(&RingError::Memory);
+        if self.started {
+            self.placed = self.place(memory).is_ok();
         }
     }
 
@@ -249,9 +253,19 @@ impl Ring {
         self.started
     }
 
+    /// Whether it was started and enabled: the driver is there, whatever became of the ring since.
+    pub fn live(&self) -> bool {
+        self.started && self.enabled
+    }
+
     /// Whether buffers may be taken and given back.
     pub fn running(&self) -> bool {
-        self.started && self.enabled && !self.broken
+        self.live() && self.usable()
+    }
+
+    /// Whether it can be read and written.
+    fn usable(&self) -> bool {
+        self.placed && !self.broken
     }
 
     /// Whether it has no kick eventfd and must be looked at from time to time.
@@ -290,7 +304,7 @@ impl Ring {
     /// Gives a chain back with `written` bytes written into it. A ring that was disabled meanwhile takes it still: what
     /// was popped is in flight, and is given back before the ring stops.
     pub fn push(&mut self, memory: &GuestMemory, head: u16, written: u32) {
-        if !self.started || self.broken {
+        if !self.started || !self.usable() {
             return;
         }
         self.unannounced = true;
@@ -301,7 +315,7 @@ impl Ring {
 
     /// Tells the guest of what was pushed since the last time, if it wants to hear of it: one call a batch.
     pub fn notify(&mut self, memory: &GuestMemory) {
-        if !std::mem::take(&mut self.unannounced) || !self.started || self.broken {
+        if !std::mem::take(&mut self.unannounced) || !self.started || !self.usable() {
             return;
         }
         match self.wants_call(memory) {

@@ -366,8 +366,6 @@ pub enum Reply {
     VringState(VringState),
     /// GET_CONFIG's answer: as asked, with the content.
     Config(ConfigRange, [u8; MAX_CONFIG]),
-    /// No payload: how GET_CONFIG refuses.
-    Empty,
 }
 
 /// Longest encoded reply, header included.
@@ -378,7 +376,6 @@ impl Reply {
     pub fn encode(&self, request: u32, out: &mut [u8; MAX_REPLY]) -> usize {
         let mut payload = [0; CONFIG_HEADER + MAX_CONFIG];
         let len = match self {
-            Self::Empty => 0,
             Self::U64(value) => put(&mut payload, 0, &value.to_ne_bytes()),
             Self::VringState(state) => {
                 let at = put(&mut payload, 0, &state.index.to_ne_bytes());

@@ -257,6 +257,13 @@ pub enum Command {
     MoveCursor { pos: CursorPos },
 }
 
+impl Command {
+    /// Whether it belongs on the cursor queue.
+    pub const fn is_for_cursor(&self) -> bool {
+        matches!(self, Command::UpdateCursor { .. } | Command::MoveCursor { .. })
+    }
+}
+
 /// What a response says (`enum virtio_gpu_ctrl_type`; 5.7.6.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

@@ -81,6 +81,8 @@ pub struct Display {
     spare: Option<Box<[u8; CURSOR_LEN]>>,
     /// Bytes sent so far.
     bytes_sent: u64,
+    /// Nothing more is read from it, and no message is begun.
+    abandoned: bool,
 }
 
 impl Display {
@@ -99,6 +101,7 @@ impl Display {
             received: 0,
             spare: Some(Box::new([0; CURSOR_LEN])),
             bytes_sent: 0,
+            abandoned: false,
         })
     }
 
@@ -149,14 +152,19 @@ impl Display {
                         self.finish();
                     }
                 }
-                Err(Errno::EAGAIN) => {
-                    self.socket.set_interest(Interest::ReadWrite)?;
+                // Short of memory, the kernel says so instead of waiting: later, then.
+                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => {
+                    let interest = if self.abandoned { Interest::Write } else { Interest::ReadWrite };
+                    self.socket.set_interest(interest)?;
                     return Ok(false);
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EPIPE | Errno::ECONNRESET) => return Err(DisplayError::Closed),
                 Err(error) => return Err(DisplayError::Io(error.into())),
             }
+        }
+        if self.abandoned {
+            self.socket.set_interest(Interest::Hangup)?;
         }
         Ok(true)
     }
@@ -209,11 +217,13 @@ impl Display {
         ReplyHeader::parse(self.reply.first_chunk().copied().unwrap_or_default())
     }
 
-    /// It broke the protocol: nothing more is read from it or sent to it, but it stays open.
+    /// It broke the protocol: nothing more is read from it, and no message is begun. One under way is finished by
+    /// [`Display::advance`].
     pub fn abandon(&mut self) {
-        self.outgoing = None;
+        self.abandoned = true;
+        let interest = if self.idle() { Interest::Hangup } else { Interest::Write };
         // Where even that fails the descriptor is dead anyway.
-        let _ = self.socket.set_interest(Interest::Hangup);
+        let _ = self.socket.set_interest(interest);
     }
 }
 
