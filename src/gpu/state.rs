@@ -49,6 +49,8 @@ pub struct State {
     budget: Rc<Budget>,
     /// The transfer that was answered and is not done yet.
     pull: Option<Pull>,
+    /// How many bands were transferred, which tells what they brought apart.
+    bands: u64,
     /// Pixels worked on in this turn, or what takes about as long.
     work: u64,
     /// What is said of a guest that wants more memory than it may have.
@@ -85,6 +87,7 @@ impl State {
             pointers: Default::default(),
             budget: Budget::new(max_hostmem),
             pull: None,
+            bands: 0,
             work: 0,
             complaints: logger::Budget::new(1, Duration::from_secs(60)),
         }
@@ -309,7 +312,8 @@ impl State {
         let offset = pull.offset;
         pull.offset += resource.image().stride() as u64 * u64::from(band.height);
         self.work += band.area();
-        let changed = resource.transfer(&band, offset);
+        self.bands += 1;
+        let changed = resource.transfer(&band, offset, self.bands);
         if !changed.is_empty() {
             for scanout in shown_on(&mut self.scanouts, shown) {
                 scanout.changed(changed, &band);

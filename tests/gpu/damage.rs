@@ -228,7 +228,7 @@ fn cursors_go_before_pictures_to_a_slow_display() {
 }
 
 #[test]
-fn an_update_is_small_enough_for_qemu_to_take_it_cheaply() {
+fn an_update_does_not_keep_qemu_in_one_read_for_long() {
     let Seat { program: _program, mut vm } = boot_with(&[], roomy_options());
     let mut settled = Settled::new(&mut vm);
     canvas_on_screen(&mut vm, 1, 3840, 2160);
@@ -236,5 +236,5 @@ fn an_update_is_small_enough_for_qemu_to_take_it_cheaply() {
     let updates = settled.updates(&mut vm, 0);
 
     let largest = updates.iter().map(|rect| rect.width * rect.height * 4 + 20).max();
-    assert!(largest <= Some(128 * 1024), "{largest:?} bytes in one UPDATE");
+    assert!(largest <= Some(256 * 1024 + 20), "{largest:?} bytes in one UPDATE");
 }
