@@ -242,10 +242,11 @@ fn take_changes(old: &mut [u8], new: &[u8], x: u32, tile_y: u32, changed: &mut T
 }
 
 /// Marks in `out` the tiles in which two images of the same size differ. Of a tile that is marked already, or that is
-/// known to be the same, nothing is read.
-pub fn mark_difference(a: &Image, b: &Image, out: &mut TileMap) {
+/// known to be the same, nothing is read. Returns how many tiles were read.
+pub fn mark_difference(a: &Image, b: &Image, out: &mut TileMap) -> u64 {
+    let mut read = 0;
     if a.rect() != b.rect() || std::ptr::eq(a, b) {
-        return;
+        return read;
     }
     let (a_pixels, b_pixels) = (a.pixels.borrow(), b.pixels.borrow());
     let (a_versions, mut b_versions) = (a.versions.borrow(), b.versions.borrow_mut());
@@ -256,6 +257,7 @@ pub fn mark_difference(a: &Image, b: &Image, out: &mut TileMap) {
             if a_version == b_version || out.is_marked(tile_x, tile_y) {
                 continue;
             }
+            read += 1;
             let place = Rect::new(tile_x * TILE_W, tile_y * TILE_H, TILE_W, TILE_H);
             if differ(a, &a_pixels, &b_pixels, &place) {
                 out.mark(tile_x, tile_y);
@@ -264,6 +266,7 @@ pub fn mark_difference(a: &Image, b: &Image, out: &mut TileMap) {
             }
         }
     }
+    read
 }
 
 /// Whether two images of the size of `image` differ in the part of `rect` that lies in them.

@@ -21,7 +21,7 @@ use super::pointer::Pointer;
 use super::rect::Rect;
 use super::resource::Resource;
 use super::scanout::Scanout;
-use super::tiles::TILE_H;
+use super::tiles::{TILE_H, TILE_W};
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::{log_within, logger};
@@ -196,9 +196,7 @@ impl State {
             if rect.is_empty() || !resource.image().rect().contains(&rect) {
                 return Err(Status::ErrInvalidParameter);
             }
-            scanout.show(id, resource.image(), rect)?;
-            // Another image of the same size is compared with the one before.
-            self.work += if before == Some(id) { 0 } else { resource.image().rect().area() };
+            self.work += scanout.show(id, resource.image(), rect)? * u64::from(TILE_W * TILE_H);
             resource.shown_on |= bit;
             resource.was_shown = true;
         }
