@@ -94,13 +94,12 @@ impl Queue {
             // A transfer there would run into one on the control queue (VIRTIO 1.3, 5.7.2).
             Ok(command) if self.for_cursor && !command.is_for_cursor() => Outcome::Status(Status::ErrUnspec),
             Ok(command) => {
-                if !state.goes_with_pull(&command) {
-                    match state.pull_left() {
-                        0..=SHORT_PULL => state.finish_pull(),
-                        // The guest did not wait for the transfer's answer: a cursor is of what is there.
-                        _ if self.for_cursor => {}
-                        _ => return Executed::Postponed,
+                // The queues are not ordered to each other: the cursor queue waits for no transfer.
+                if !self.for_cursor && !state.goes_with_pull(&command) {
+                    if state.pull_left() > SHORT_PULL {
+                        return Executed::Postponed;
                     }
+                    state.finish_pull();
                 }
                 state.execute(&command, &self.chain, memory)
             }

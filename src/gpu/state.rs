@@ -250,9 +250,9 @@ impl State {
             }
             Command::SetScanout { rect, scanout_id, resource_id } => self.is_flip(rect, scanout_id, resource_id),
             Command::Unref { resource_id }
-            | Command::UpdateCursor { resource_id, .. }
             | Command::AttachBacking { resource_id, .. }
-            | Command::DetachBacking { resource_id } => resource_id != pull.id,
+            | Command::DetachBacking { resource_id }
+            | Command::UpdateCursor { resource_id, .. } => resource_id != pull.id,
             Command::TransferToHost2d { .. } => false,
             _ => true,
         }

@@ -1,7 +1,7 @@
 //! Cursors: shown, moved, hidden and shown again, of any size, on any scanout.
 
 use seat_frontend::display::{Cursor, Display, Event};
-use seat_frontend::gpu::{GpuDriver, Rect, format};
+use seat_frontend::gpu::{Command, GpuDriver, Rect, format};
 use seat_frontend::machine::GpuMachine;
 
 use crate::common::canvas::{Canvas, Settled};
@@ -136,6 +136,25 @@ fn a_shape_that_changed_in_its_resource_is_taken_with_the_next_update() {
     vm.driver.update_cursor(0, 1, (0, 0), (0, 0)).unwrap();
 
     await_cursor(&vm, 0, |cursor| cursor.shape == other);
+}
+
+#[test]
+fn a_cursor_shows_what_a_transfer_before_it_on_the_same_queue_brings() {
+    let Seat { program: _program, mut vm } = boot();
+    let canvas = shape(&mut vm.driver, 1, (64, 64), &pixels((64, 64), 1));
+    for seed in 2..20 {
+        let bytes = pixels((64, 64), seed);
+        canvas.backing.write(0, &bytes);
+        vm.driver.queue(&Command::TransferToHost2d { rect: canvas.rect(), offset: 0, resource_id: 1 }).unwrap();
+        let (x, hot_x) = (seed as u32, 0);
+        vm.driver.queue(&Command::UpdateCursor { scanout_id: 0, x, y: 0, resource_id: 1, hot_x, hot_y: 0 }).unwrap();
+
+        vm.driver.kick();
+        vm.driver.finish_all().unwrap();
+
+        await_cursor(&vm, 0, |cursor| cursor.at == (x, 0));
+        assert!(vm.display.with(|display| display.cursor(0).shape == bytes), "seed {seed}");
+    }
 }
 
 #[test]

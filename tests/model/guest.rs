@@ -16,6 +16,15 @@ pub struct Arena {
     pub extra_len: u64,
 }
 
+/// How large resources are, mostly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Some tiles.
+    Small,
+    /// So large that a transfer takes more than one turn of the device.
+    Large,
+}
+
 /// A command that owns its list.
 #[derive(Clone)]
 pub enum Owned {
@@ -55,12 +64,12 @@ pub const SCANOUTS: u32 = 15;
 const IDS: u32 = 12;
 
 /// The next command.
-pub fn command(random: &mut Random, device: &Reference, arena: Arena) -> Owned {
+pub fn command(random: &mut Random, device: &Reference, arena: Arena, scale: Scale) -> Owned {
     let resource_id = id(random, device);
     let scanout_id = scanout(random);
     let size = device.size(resource_id).unwrap_or((100, 50));
     Owned::Plain(match random.below(100) {
-        0..12 => create(random, resource_id),
+        0..12 => create(random, resource_id, scale),
         12..17 => Command::ResourceUnref { resource_id },
         17..32 => {
             let resource_id = if random.once_in(8) { 0 } else { resource_id };
@@ -106,7 +115,7 @@ fn scanout(random: &mut Random) -> u32 {
     }
 }
 
-fn create(random: &mut Random, resource_id: u32) -> Command<'static> {
+fn create(random: &mut Random, resource_id: u32, scale: Scale) -> Command<'static> {
     let format = if random.once_in(20) { random.below(140) } else { format::ALL[random.below(8) as usize] };
     let (width, height) = match random.below(30) {
         0 => (0, 10),
@@ -119,6 +128,7 @@ fn create(random: &mut Random, resource_id: u32) -> Command<'static> {
         7..12 => (64, 64),
         12..18 => (128, 48),
         18..22 => (random.between(1, 64), random.between(1, 64)),
+        _ if scale == Scale::Large => (random.between(200, 800), random.between(100, 400)),
         _ => (random.between(1, 200), random.between(1, 90)),
     };
     Command::ResourceCreate2d { resource_id, format, width, height }
@@ -163,7 +173,7 @@ fn offset(random: &mut Random, rect: Rect, size: (u32, u32)) -> u64 {
 fn entries(random: &mut Random, (width, height): (u32, u32), arena: Arena) -> Vec<MemEntry> {
     let need = width * height * 4;
     let mut left = if random.once_in(10) { random.below(need + 1) } else { need + random.below(3) * 100 };
-    let longest = [1 + need, 4096, 300, 64][random.below(4) as usize].max(need / 200);
+    let longest = [1 + need, 4096, 300, 64][random.below(4) as usize].max(need / 100);
     let mut list = Vec::new();
     while left > 0 && list.len() < 300 {
         let len = random.between(1, longest).min(left).min(60_000);
