@@ -245,10 +245,10 @@ impl State {
     pub fn goes_with_pull(&self, command: &Command) -> bool {
         let Some(pull) = &self.pull else { return true };
         match *command {
-            Command::Flush { rect, resource_id } => {
-                resource_id != pull.id || pull.flush.is_none_or(|flush| flush.contains(&rect))
+            Command::Flush { rect, resource_id } => resource_id != pull.id || pull.shows(&rect),
+            Command::SetScanout { rect, scanout_id, resource_id } => {
+                self.is_flip(rect, scanout_id, resource_id) && (resource_id != pull.id || pull.shows(&rect))
             }
-            Command::SetScanout { rect, scanout_id, resource_id } => self.is_flip(rect, scanout_id, resource_id),
             Command::Unref { resource_id }
             | Command::AttachBacking { resource_id, .. }
             | Command::DetachBacking { resource_id }
@@ -368,6 +368,11 @@ impl State {
 }
 
 impl Pull {
+    /// Whether it can show `rect` as it gets there: it shows one rectangle.
+    fn shows(&self, rect: &Rect) -> bool {
+        self.flush.is_none_or(|flush| flush.contains(rect))
+    }
+
     /// Cuts the next band off: it ends at a tile's edge.
     fn next_band(&mut self) -> Rect {
         let rows = BAND_PIXELS.checked_div(self.rect.width).unwrap_or(1).next_multiple_of(TILE_H).max(TILE_H);
