@@ -100,7 +100,7 @@ impl Dialog {
         match self.features {
             Features::Unasked => {
                 self.features = Features::Asked;
-                self.expect(Expected::Features);
+                self.awaits(Expected::Features);
                 return Some(Head::get_protocol_features());
             }
             Features::Answered(features) => {
@@ -110,12 +110,12 @@ impl Dialog {
             Features::Asked | Features::Settled(_) => {}
         }
         if std::mem::take(&mut self.fence_due) {
-            self.expect(Expected::Fence);
+            self.awaits(Expected::Fence);
             return Some(Head::get_display_info());
         }
         match (self.unsent?, self.features) {
             (Question::DisplayInfo, _) => {
-                self.expect(Expected::DisplayInfo);
+                self.awaits(Expected::DisplayInfo);
                 self.unsent = None;
                 Some(Head::get_display_info())
             }
@@ -130,15 +130,15 @@ impl Dialog {
 
     fn ask_edid(&mut self, scanout: ScanoutId, features: u64) -> Head {
         if features & wire::F_EDID == 0 {
-            self.expect(Expected::InfoForEdid(scanout));
+            self.awaits(Expected::InfoForEdid(scanout));
             return Head::get_display_info();
         }
-        self.expect(Expected::Edid(scanout));
+        self.awaits(Expected::Edid(scanout));
         self.fence_due = self.known & bit(scanout) == 0;
         Head::get_edid(scanout.0)
     }
 
-    fn expect(&mut self, expected: Expected) {
+    fn awaits(&mut self, expected: Expected) {
         self.expected.push_back((expected, self.serial));
     }
 

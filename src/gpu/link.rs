@@ -20,9 +20,9 @@ use crate::vhost_proto::device::Registrar;
 
 /// Bytes sent before the others get their turn.
 const BYTES_A_TURN: u64 = 8 << 20;
-/// Most pixels in one UPDATE. QEMU allocates, reads and copies each one whole: this many stay in its cache and under
-/// its allocator's threshold for mapping memory (128 KiB).
-const PIXELS_AN_UPDATE: u32 = 24 * 1024;
+/// Most pixels in one UPDATE. QEMU reads each one whole before it does anything else, so a large one keeps the machine
+/// waiting; a small one costs it a turn of its main loop. From this many on its time for a pixel no longer falls.
+const PIXELS_AN_UPDATE: u32 = 64 * 1024;
 /// How long a transfer under way waits for a display that takes nothing.
 const PATIENCE: Duration = Duration::from_millis(2);
 

@@ -32,6 +32,9 @@ pub struct Image {
     width: u32,
     height: u32,
     pixels: RefCell<Box<[u8]>>,
+    /// By tile, row after row: the number of the transfer that made it what it is. Tiles that have the same number in
+    /// two images of one size have the same pixels.
+    versions: RefCell<Box<[u64]>>,
     _charge: Charge,
 }
 
@@ -40,13 +43,39 @@ impl Image {
         let bytes = u64::from(width).checked_mul(u64::from(height))?.checked_mul(PIXEL as u64)?;
         // A map of what changed, and two on a scanout.
         let maps = TileMap::bytes(width, height).checked_mul(3)?;
-        let charge = budget.charge(bytes.checked_add(maps)?.checked_add(OVERHEAD)?)?;
+        let tiles = u64::from(width.div_ceil(TILE_W)) * u64::from(height.div_ceil(TILE_H));
+        let beside = maps.checked_add(tiles.checked_mul(8)?)?.checked_add(OVERHEAD)?;
+        let charge = budget.charge(bytes.checked_add(beside)?)?;
         let len = usize::try_from(bytes).ok()?;
         // Zeroed memory costs nothing until it is used, but asking for it ends the program where there is none: so the
         // same amount is asked for, and given back, in the way that can be refused.
         Vec::<u8>::new().try_reserve_exact(len).ok()?;
         let pixels = vec![0; len].into_boxed_slice();
-        Some(Rc::new(Self { width, height, pixels: RefCell::new(pixels), _charge: charge }))
+        let versions = vec![0; usize::try_from(tiles).ok()?].into_boxed_slice();
+        let (pixels, versions) = (RefCell::new(pixels), RefCell::new(versions));
+        Some(Rc::new(Self { width, height, pixels, versions, _charge: charge }))
+    }
+
+    /// Tiles in a row.
+    fn columns(&self) -> usize {
+        self.width.div_ceil(TILE_W) as usize
+    }
+
+    /// Notes that the transfer of that `number`, within `rect`, made the marked tiles what they are.
+    fn note_changes(&self, rect: &Rect, changed: &TileMap, number: u64) {
+        if changed.is_empty() {
+            return;
+        }
+        let mut versions = self.versions.borrow_mut();
+        let rows = (0..).zip(versions.chunks_mut(self.columns().max(1)));
+        let bottom = rect.y.saturating_add(rect.height).div_ceil(TILE_H);
+        for (tile_y, row) in rows.take(bottom as usize).skip((rect.y / TILE_H) as usize) {
+            for (tile_x, version) in (0..).zip(row) {
+                if changed.is_marked(tile_x, tile_y) {
+                    *version = number;
+                }
+            }
+        }
     }
 
     /// Pixels in a row.
@@ -139,10 +168,11 @@ impl Resource {
     }
 
     /// Brings the pixels of `rect` over from the backing, as far as [`Resource::check_transfer`] would let it. Returns
-    /// which tiles changed; who uses that clears it.
-    pub fn transfer(&mut self, rect: &Rect, offset: u64) -> &mut TileMap {
+    /// which tiles changed; who uses that clears it. No two transfers, of whichever resources, have the same `number`.
+    pub fn transfer(&mut self, rect: &Rect, offset: u64, number: u64) -> &mut TileMap {
         // A backing that ends early leaves the rest as it was.
         let _ = self.copy(rect, offset);
+        self.image.note_changes(rect, &self.changed, number);
         &mut self.changed
     }
 
@@ -211,23 +241,84 @@ fn take_changes(old: &mut [u8], new: &[u8], x: u32, tile_y: u32, changed: &mut T
     }
 }
 
-/// Marks in `out` the tiles in which two images of the same size differ. Of a tile that is marked already nothing is
-/// read.
-pub fn mark_difference(a: &Image, b: &Image, out: &mut TileMap) {
-    let stride = a.stride();
-    if a.rect() != b.rect() || stride == 0 {
-        return;
+/// Marks in `out` the tiles in which two images of the same size differ. Of a tile that is marked already, or that is
+/// known to be the same, nothing is read. Returns how many tiles were read.
+pub fn mark_difference(a: &Image, b: &Image, out: &mut TileMap) -> u64 {
+    let mut read = 0;
+    if a.rect() != b.rect() || std::ptr::eq(a, b) {
+        return read;
     }
     let (a_pixels, b_pixels) = (a.pixels.borrow(), b.pixels.borrow());
-    let band = stride * TILE_H as usize;
-    let tile = TILE_W as usize * PIXEL;
-    for (tile_y, (a_band, b_band)) in (0..).zip(a_pixels.chunks(band).zip(b_pixels.chunks(band))) {
-        for (a_row, b_row) in a_band.chunks_exact(stride).zip(b_band.chunks_exact(stride)) {
-            for (tile_x, (a, b)) in (0..).zip(a_row.chunks(tile).zip(b_row.chunks(tile))) {
-                if !out.is_marked(tile_x, tile_y) && a != b {
-                    out.mark(tile_x, tile_y);
-                }
+    let (a_versions, mut b_versions) = (a.versions.borrow(), b.versions.borrow_mut());
+    let columns = a.columns().max(1);
+    let rows = a_versions.chunks(columns).zip(b_versions.chunks_mut(columns));
+    for (tile_y, (a_row, b_row)) in (0..).zip(rows) {
+        for (tile_x, (a_version, b_version)) in (0..).zip(a_row.iter().zip(b_row)) {
+            if a_version == b_version || out.is_marked(tile_x, tile_y) {
+                continue;
+            }
+            read += 1;
+            let place = Rect::new(tile_x * TILE_W, tile_y * TILE_H, TILE_W, TILE_H);
+            if differ(a, &a_pixels, &b_pixels, &place) {
+                out.mark(tile_x, tile_y);
+            } else {
+                *b_version = *a_version;
             }
         }
+    }
+    read
+}
+
+/// Whether two images of the size of `image` differ in the part of `rect` that lies in them.
+fn differ(image: &Image, a: &[u8], b: &[u8], rect: &Rect) -> bool {
+    let Some(rect) = rect.intersect(&image.rect()) else { return false };
+    let len = rect.width as usize * PIXEL;
+    let mut starts = (rect.y..rect.y + rect.height).map(|y| y as usize * image.stride() + rect.x as usize * PIXEL);
+    starts.any(|at| a.get(at..at + len) != b.get(at..at + len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn black() -> Rc<Image> {
+        Image::new(300, 200, &Budget::new(1 << 20)).unwrap()
+    }
+
+    /// Does what a transfer of that number does that brings one other pixel.
+    fn dot(image: &Image, x: u32, y: u32, number: u64) {
+        let at = y as usize * image.stride() + x as usize * PIXEL;
+        image.pixels.borrow_mut()[at] ^= 1;
+        let mut changed = TileMap::new(300, 200).unwrap();
+        changed.mark(x / TILE_W, y / TILE_H);
+        image.note_changes(&Rect::new(x, y, 1, 1), &changed, number);
+    }
+
+    fn difference(a: &Image, b: &Image) -> Vec<(u32, u32)> {
+        let mut map = TileMap::new(300, 200).unwrap();
+        mark_difference(a, b, &mut map);
+        let places = (0..200u32.div_ceil(TILE_H)).flat_map(|y| (0..300u32.div_ceil(TILE_W)).map(move |x| (x, y)));
+        places.filter(|(x, y)| map.is_marked(*x, *y)).collect()
+    }
+
+    #[test]
+    fn images_differ_where_their_pixels_do_whoever_brought_them() {
+        let (a, b, c) = (black(), black(), black());
+        assert_eq!(difference(&a, &b), []);
+        // In the midst, and in the last tile, of which only a part is there.
+        dot(&a, 130, 50, 1);
+        dot(&b, 299, 199, 2);
+        assert_eq!(difference(&a, &b), [(2, 3), (4, 12)]);
+        assert_eq!(difference(&b, &a), [(2, 3), (4, 12)]);
+        assert_eq!(difference(&c, &a), [(2, 3)]);
+        // The same pixels by other transfers: alike, and known to be alike from then on.
+        dot(&b, 130, 50, 3);
+        dot(&a, 299, 199, 4);
+        assert_eq!(difference(&a, &b), []);
+        assert_eq!(*a.versions.borrow(), *b.versions.borrow());
+        // Back to black, under a number that no other image has.
+        dot(&b, 130, 50, 5);
+        assert_eq!(difference(&a, &b), [(2, 3)]);
+        assert_eq!(difference(&c, &b), [(4, 12)]);
     }
 }

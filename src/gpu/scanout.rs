@@ -67,15 +67,17 @@ impl Scanout {
     }
 
     /// Shows the part `rect` of a resource from now on, once that is flushed. What the display already has of the same
-    /// pixels in the same places (page flipping between buffers that differ in little) is not sent again.
+    /// pixels in the same places (page flipping between buffers that differ in little) is not sent again. Returns how many
+    /// tiles were read to find out.
     ///
     /// # Errors
     /// No memory for the tile maps; what was shown stays.
-    pub fn show(&mut self, id: ResourceId, image: &Rc<Image>, rect: Rect) -> Result<(), Status> {
+    pub fn show(&mut self, id: ResourceId, image: &Rc<Image>, rect: Rect) -> Result<u64, Status> {
+        let mut read = 0;
         match &mut self.shown {
             Some(shown) if Rc::ptr_eq(&shown.image, image) && shown.rect == rect => {}
             Some(shown) if shown.image.rect() == image.rect() && shown.rect == rect => {
-                resource::mark_difference(&shown.image, image, &mut shown.stale);
+                read = resource::mark_difference(&shown.image, image, &mut shown.stale);
                 if let Some(under_way) = self.under_way {
                     // The rest of it is read from the old image, which the guest may draw into from now on.
                     shown.stale.mark_rect(&under_way);
@@ -86,7 +88,7 @@ impl Scanout {
             }
             other => *other = Some(Shown::new(id, image, rect).ok_or(Status::ErrOutOfMemory)?),
         }
-        Ok(())
+        Ok(read)
     }
 
     /// Shows nothing from now on.

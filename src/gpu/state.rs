@@ -21,7 +21,7 @@ use super::pointer::Pointer;
 use super::rect::Rect;
 use super::resource::Resource;
 use super::scanout::Scanout;
-use super::tiles::TILE_H;
+use super::tiles::{TILE_H, TILE_W};
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::{log_within, logger};
@@ -49,6 +49,8 @@ pub struct State {
     budget: Rc<Budget>,
     /// The transfer that was answered and is not done yet.
     pull: Option<Pull>,
+    /// How many bands were transferred, which tells what they brought apart.
+    bands: u64,
     /// Pixels worked on in this turn, or what takes about as long.
     work: u64,
     /// What is said of a guest that wants more memory than it may have.
@@ -85,6 +87,7 @@ impl State {
             pointers: Default::default(),
             budget: Budget::new(max_hostmem),
             pull: None,
+            bands: 0,
             work: 0,
             complaints: logger::Budget::new(1, Duration::from_secs(60)),
         }
@@ -193,9 +196,7 @@ impl State {
             if rect.is_empty() || !resource.image().rect().contains(&rect) {
                 return Err(Status::ErrInvalidParameter);
             }
-            scanout.show(id, resource.image(), rect)?;
-            // Another image of the same size is compared with the one before.
-            self.work += if before == Some(id) { 0 } else { resource.image().rect().area() };
+            self.work += scanout.show(id, resource.image(), rect)? * u64::from(TILE_W * TILE_H);
             resource.shown_on |= bit;
             resource.was_shown = true;
         }
@@ -244,10 +245,10 @@ impl State {
     pub fn goes_with_pull(&self, command: &Command) -> bool {
         let Some(pull) = &self.pull else { return true };
         match *command {
-            Command::Flush { rect, resource_id } => {
-                resource_id != pull.id || pull.flush.is_none_or(|flush| flush.contains(&rect))
+            Command::Flush { rect, resource_id } => resource_id != pull.id || pull.shows(&rect),
+            Command::SetScanout { rect, scanout_id, resource_id } => {
+                self.is_flip(rect, scanout_id, resource_id) && (resource_id != pull.id || pull.shows(&rect))
             }
-            Command::SetScanout { rect, scanout_id, resource_id } => self.is_flip(rect, scanout_id, resource_id),
             Command::Unref { resource_id }
             | Command::AttachBacking { resource_id, .. }
             | Command::DetachBacking { resource_id }
@@ -309,7 +310,8 @@ impl State {
         let offset = pull.offset;
         pull.offset += resource.image().stride() as u64 * u64::from(band.height);
         self.work += band.area();
-        let changed = resource.transfer(&band, offset);
+        self.bands += 1;
+        let changed = resource.transfer(&band, offset, self.bands);
         if !changed.is_empty() {
             for scanout in shown_on(&mut self.scanouts, shown) {
                 scanout.changed(changed, &band);
@@ -366,6 +368,11 @@ impl State {
 }
 
 impl Pull {
+    /// Whether it can show `rect` as it gets there: it shows one rectangle.
+    fn shows(&self, rect: &Rect) -> bool {
+        self.flush.is_none_or(|flush| flush.contains(rect))
+    }
+
     /// Cuts the next band off: it ends at a tile's edge.
     fn next_band(&mut self) -> Rect {
         let rows = BAND_PIXELS.checked_div(self.rect.width).unwrap_or(1).next_multiple_of(TILE_H).max(TILE_H);

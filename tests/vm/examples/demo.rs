@@ -12,8 +12,8 @@ use seat_vm::{Backend, Config, Error, Gpu, Image, Lab, Rect, Result, Value, Vm};
 
 const SCREEN: (u32, u32) = (1280, 800);
 /// What the guest draws, and where.
-const DRAW: &str = "draw 608 656 160";
-const DRAWING: Rect = Rect { x: 656, y: 160, width: 608, height: 608 };
+const DRAW: &str = "draw 544 704 160";
+const DRAWING: Rect = Rect { x: 704, y: 160, width: 544, height: 544 };
 
 /// The bits that a guest may tell of (VIRTIO 1.3, 5.7.3 and 6).
 const FEATURES: [(u64, &str); 12] = [
@@ -97,7 +97,7 @@ fn facts(vm: &mut Vm) -> Result<Vec<(&'static str, String)>> {
 
 /// The guest's own words on its text console, left of the drawing.
 fn write_console(vm: &mut Vm, facts: &[(&'static str, String)]) -> Result<()> {
-    const COLUMNS: usize = 29;
+    const COLUMNS: usize = 32;
     let mut say = |text: &str| vm.guest(&format!("console {text}")).map(drop);
     // Cleared, without a cursor.
     say("\x1b[2J\x1b[H\x1b[?25l")?;

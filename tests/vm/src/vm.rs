@@ -79,7 +79,8 @@ impl Vm {
     /// Gives the guest a command and does not wait: [`Vm::guest_end`] does, or nobody if the guest comes to its end.
     pub fn guest_begin(&mut self, command: &str) -> Result<()> {
         self.number += 1;
-        self.commands.send(&format!("{} {command}", self.number))
+        let sent = self.commands.send(&format!("{} {command}", self.number));
+        sent.map_err(|e| self.with_logs(e))
     }
 
     /// Waits for the answer to [`Vm::guest_begin`].
