@@ -161,10 +161,8 @@ impl Gpu {
     /// else when to go on: after the others had their turn, or when the display takes more.
     fn pull(&mut self, running: bool) -> Option<Turn> {
         while self.state.pull_band() {
-            // The last band is in the host copy like all others: it can be shown after the guest has its answers, and
-            // for a small update that is all of it.
-            if self.state.pull_left() > 0 {
-                self.paint(running);
+            self.paint(running);
+            if self.state.is_pulling() {
                 if self.link.as_ref().is_some_and(Link::is_worth_waiting_for) {
                     return Some(Turn::Later);
                 }
