@@ -316,6 +316,8 @@ fn a_pause_in_the_middle_of_a_picture_leaves_the_old_display_a_cut_message_and_t
 fn a_display_socket_that_comes_while_rings_run_replaces_the_old_one() {
     let Seat { program: _program, mut vm } = boot();
     let canvas = canvas_on_screen(&mut vm, 1, 320, 200);
+    // An answer of the old display that nobody has read would be a reset to it, not an end.
+    await_display_features(&vm);
     let config = vm.display_config().clone();
     let (display, socket) = seat_frontend::display::DisplayThread::pair(config).unwrap();
 
