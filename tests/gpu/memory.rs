@@ -171,9 +171,9 @@ fn rings_whose_memory_is_taken_away_rest_until_it_is_back() {
 }
 
 #[test]
-fn a_region_may_begin_anywhere_in_its_file() {
+fn a_region_may_begin_at_any_page_of_its_file() {
     let mut seat = boot();
-    let plan = RegionPlan::new(EXTRA, 0x10_000, 0).at_offset(0x1234);
+    let plan = RegionPlan::new(EXTRA, 0x10_000, 0).at_offset(0x7000);
     let memory = GuestMemory::new(&[plan], true).unwrap();
 
     seat.vm.front.add_mem_reg(&memory.regions()[0]).unwrap();

@@ -142,9 +142,11 @@ impl Ring {
 
     fn sleep(&self, deadline: Deadline, other: Option<BorrowedFd<'_>>) -> Result<Woken> {
         let call = self.call.as_fd();
-        let [call, other] = wait_any([call, other.unwrap_or(call)], deadline)?;
-        Ok(match (call, other) {
+        let [called, second] = wait_any([call, other.unwrap_or(call)], deadline)?;
+        // Without another descriptor both are the call, which may have come between the kernel's two looks.
+        Ok(match (called, second) {
             (true, _) => Woken::Call,
+            (_, true) if other.is_none() => Woken::Call,
             (_, true) => Woken::Other,
             _ => Woken::Late,
         })
