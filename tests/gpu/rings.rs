@@ -297,6 +297,24 @@ fn no_interrupt_is_lost_while_call_descriptors_are_swapped() {
 }
 
 #[test]
+fn a_new_call_descriptor_of_a_running_ring_is_written_at_once_for_what_the_old_one_may_have_missed() {
+    let mut seat = boot();
+    // An interrupt that comes while nobody looks at the old descriptor any more.
+    let old = seat.vm.driver.control_ring().swap_call_fd().unwrap();
+    seat.vm.driver.queue(&NOTHING).unwrap();
+    seat.vm.driver.kick();
+    await_kicks_seen(&mut seat.vm);
+    drop(old);
+
+    let new = seat.vm.driver.rings()[0].call_fd().try_clone_to_owned().unwrap();
+    seat.vm.front.set_vring_call(0, Some(new.as_fd())).unwrap();
+    seat.vm.front.barrier().unwrap();
+
+    assert_ne!(seat.vm.driver.control_ring().interrupts(), 0);
+    assert!(seat.vm.driver.poll_done().unwrap().is_some());
+}
+
+#[test]
 fn a_swapped_call_descriptor_is_no_longer_written() {
     let mut seat = boot();
     let old = seat.vm.driver.control_ring().swap_call_fd().unwrap();
