@@ -164,9 +164,11 @@ impl Link {
 
     /// The display broke the protocol: it is left alone from now on.
     pub fn fail(&mut self, error: &DisplayError) {
-        error!("{error}: the picture stays as it is until the guest starts its display anew");
-        self.display.abandon();
-        self.failed = true;
+        // Said once: what is left to be sent to it may fail again and again.
+        if !std::mem::replace(&mut self.failed, true) {
+            error!("{error}: the picture stays as it is until the guest starts its display anew");
+            self.display.abandon();
+        }
     }
 }
 

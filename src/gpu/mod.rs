@@ -100,7 +100,7 @@ impl Gpu {
     /// large transfer is under way it is shown as it comes, and the guest, who may draw anew once it has the answer, has it
     /// after that.
     fn work_control(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
-        self.state.take_work();
+        self.state.begin_turn();
         let turn = if self.state.is_pulling() { Turn::More } else { self.execute_control(ring, memory) };
         if let Some(unfinished) = self.pull(ring.live()) {
             return unfinished;
@@ -134,7 +134,7 @@ impl Gpu {
     }
 
     fn work_cursor(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
-        self.state.take_work();
+        self.state.begin_turn();
         let turn = self.execute_cursor(ring, memory);
         self.cursor.give_back(ring, memory);
         turn

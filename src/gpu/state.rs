@@ -263,12 +263,12 @@ impl State {
         self.pull.as_ref().map_or(0, |pull| pull.rect.area())
     }
 
-    /// Pixels worked on since this was last asked.
-    pub fn take_work(&mut self) -> u64 {
-        std::mem::take(&mut self.work)
+    /// Begins to count the work anew.
+    pub fn begin_turn(&mut self) {
+        self.work = 0;
     }
 
-    /// As [`State::take_work`], but it goes on counting.
+    /// Pixels worked on in this turn, or what takes about as long.
     pub fn work(&self) -> u64 {
         self.work
     }
