@@ -230,7 +230,7 @@ fn read(memory: &GuestMemoryMmap<()>, addr: GuestAddress, out: &mut [u8]) -> boo
 }
 
 /// Writes `bytes` from `addr` on; `false` where not all of it is in guest memory.
-fn write(memory: &GuestMemoryMmap<()>, addr: GuestAddress, bytes: &[u8]) -> bool {
+pub(super) fn write(memory: &GuestMemoryMmap<()>, addr: GuestAddress, bytes: &[u8]) -> bool {
     match in_one_region(memory, addr, bytes.len()) {
         Some(slice) => {
             slice.copy_from(bytes);

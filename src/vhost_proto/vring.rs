@@ -4,7 +4,7 @@
 //! line is logged, nothing more is read from it or written to it, and it recovers when it is started anew.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use log::{Level, warn};
@@ -12,7 +12,7 @@ use thiserror::Error;
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress};
 
-use super::chain::{Chain, ChainError};
+use super::chain::{self, Chain, ChainError};
 use super::memory::GuestMemory;
 use super::wire::{UserAddr, VringAddr};
 use crate::log_within;
@@ -27,6 +27,11 @@ const BREAKS: Budget = Budget::new(3, Duration::from_secs(60));
 
 /// "Do not interrupt": a driver's wish where EVENT_IDX was not negotiated (VIRTIO 1.3, 2.7.6).
 const AVAIL_F_NO_INTERRUPT: u16 = 1;
+
+/// Flags and index, before the entries of either ring (VIRTIO 1.3, 2.7.6 and 2.7.8).
+const AVAIL_HEADER_LEN: u64 = 4;
+const USED_HEADER_LEN: u64 = 4;
+const USED_ELEMENT_LEN: u64 = 8;
 
 /// Why a ring cannot start, or is broken.
 #[derive(Debug, Error)]
@@ -75,8 +80,11 @@ pub struct Ring {
     polled: bool,
     broken: bool,
     breaks: Budget,
-    /// Whether something was pushed since the guest was last asked whether it wants to hear of it.
-    unannounced: bool,
+    /// Where the next used element goes, and up to where the guest sees them.
+    next_used: u16,
+    published: u16,
+    /// Whether the driver was asked not to kick.
+    disarmed: bool,
 }
 
 impl Ring {
@@ -100,7 +108,9 @@ impl Ring {
             polled: false,
             broken: false,
             breaks: BREAKS,
-            unannounced: false,
+            next_used: 0,
+            published: 0,
+            disarmed: false,
         })
     }
 
@@ -180,11 +190,12 @@ impl Ring {
         self.placed = true;
         self.queue.set_next_avail(self.base);
         let used = self.queue.used_idx(memory.map(), Ordering::Acquire)?;
-        self.queue.set_next_used(used.0);
+        self.next_used = used.0;
+        self.published = used.0;
         self.queue.set_ready(true);
         self.started = true;
         self.broken = false;
-        self.unannounced = false;
+        self.disarmed = false;
         let resumed = self.stopped_at == Some(self.base) && (self.base != 0 || self.was_used(memory));
         Ok(!resumed)
     }
@@ -193,7 +204,7 @@ impl Ring {
     /// index says nothing, at 0.
     fn was_used(&self, memory: &GuestMemory) -> bool {
         let mut first_element = [0; 8];
-        let addr = GuestAddress(self.queue.used_ring().saturating_add(4));
+        let Some(addr) = self.used_part(USED_HEADER_LEN) else { return false };
         memory.map().read_slice(&mut first_element, addr).is_ok() && first_element != [0; 8]
     }
 
@@ -301,40 +312,62 @@ impl Ring {
         self.queue.go_to_previous_position();
     }
 
-    /// Gives a chain back with `written` bytes written into it. A ring that was disabled meanwhile takes it still: what
-    /// was popped is in flight, and is given back before the ring stops.
+    /// Gives a chain back with `written` bytes written into it; the guest sees it with [`Ring::notify`]. A ring that was
+    /// disabled meanwhile takes it still: what was popped is in flight, and is given back before the ring stops.
     pub fn push(&mut self, memory: &GuestMemory, head: u16, written: u32) {
         if !self.started || !self.usable() {
             return;
         }
-        self.unannounced = true;
-        if let Err(error) = self.queue.add_used(memory.map(), head, written) {
-            self.breaks(&error.into());
+        let slot = u64::from(self.next_used % self.queue.size());
+        let ([h0, h1], [w0, w1, w2, w3]) = (head.to_le_bytes(), written.to_le_bytes());
+        let element = [h0, h1, 0, 0, w0, w1, w2, w3];
+        match self.used_part(USED_HEADER_LEN + slot * USED_ELEMENT_LEN) {
+            Some(addr) if chain::write(memory.map(), addr, &element) => self.next_used = self.next_used.wrapping_add(1),
+            _ => self.breaks(&RingError::Memory),
         }
     }
 
-    /// Tells the guest of what was pushed since the last time, if it wants to hear of it: one call a batch.
+    /// Shows the guest what was pushed since the last time, all at once, and tells it so if it wants to hear of it: one
+    /// call a batch.
     pub fn notify(&mut self, memory: &GuestMemory) {
-        if !std::mem::take(&mut self.unannounced) || !self.started || !self.usable() {
+        if self.published == self.next_used || !self.started || !self.usable() {
             return;
         }
-        match self.wants_call(memory) {
+        match self.publish(memory) {
             Ok(true) => self.signal_call(),
             Ok(false) => {}
             Err(error) => self.breaks(&error),
         }
     }
 
-    fn wants_call(&mut self, memory: &GuestMemory) -> Result<bool, RingError> {
-        let wanted = self.queue.needs_notification(memory.map())?;
-        if self.queue.event_idx_enabled() {
-            return Ok(wanted);
+    /// Returns whether the guest wants a call for it (VIRTIO 1.3, 2.7.7 and 2.7.10).
+    fn publish(&mut self, memory: &GuestMemory) -> Result<bool, RingError> {
+        let memory = memory.map();
+        let old = std::mem::replace(&mut self.published, self.next_used);
+        let index = self.used_part(2).ok_or(RingError::Memory)?;
+        memory.store(self.next_used.to_le(), index, Ordering::Release).map_err(|_| RingError::Memory)?;
+        // The guest writes its wish, then looks at the index; here it is the other way round.
+        fence(Ordering::SeqCst);
+        let event_idx = self.queue.event_idx_enabled();
+        let wish = if event_idx { AVAIL_HEADER_LEN + 2 * u64::from(self.queue.size()) } else { 0 };
+        let wish = self.queue.avail_ring().checked_add(wish).map(GuestAddress).ok_or(RingError::Memory)?;
+        let wish: u16 = memory.load(wish, Ordering::Relaxed).map_err(|_| RingError::Memory)?;
+        let wish = u16::from_le(wish);
+        Ok(if event_idx { passes(wish, old, self.next_used) } else { wish & AVAIL_F_NO_INTERRUPT == 0 })
+    }
+
+    fn used_part(&self, offset: u64) -> Option<GuestAddress> {
+        self.queue.used_ring().checked_add(offset).map(GuestAddress)
+    }
+
+    /// Tells the guest that it need not kick until [`Ring::rearm`]: buffers are taken when they are needed.
+    pub fn disarm(&mut self, memory: &GuestMemory) {
+        if self.running() && !std::mem::replace(&mut self.disarmed, true) {
+            // With EVENT_IDX there is nothing to do: the index that it was asked to kick for is passed once.
+            if let Err(error) = self.queue.disable_notification(memory.map()) {
+                self.breaks(&error.into());
+            }
         }
-        let flags: u16 = memory
-            .map()
-            .load(GuestAddress(self.queue.avail_ring()), Ordering::Relaxed)
-            .map_err(|_| RingError::Memory)?;
-        Ok(u16::from_le(flags) & AVAIL_F_NO_INTERRUPT == 0)
     }
 
     /// Asks the guest to kick again for what comes next. Returns whether something has come already: look once more.
@@ -342,6 +375,7 @@ impl Ring {
         if !self.running() {
             return false;
         }
+        self.disarmed = false;
         self.queue.enable_notification(memory.map()).unwrap_or_else(|error| {
             self.breaks(&error.into());
             false
@@ -366,9 +400,33 @@ impl Ring {
     }
 }
 
+/// Whether an index that moves from `old` to `new` passes the one after `event` (VIRTIO 1.3, 2.7.7.1).
+fn passes(event: u16, old: u16, new: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
+
 /// Adds one to an eventfd's count.
 fn signal(eventfd: &OwnedFd) {
     if let Err(error) = nix::unistd::write(eventfd.as_fd(), &1u64.to_ne_bytes()) {
         warn!("an eventfd of the front end cannot be written: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::passes;
+
+    #[test]
+    fn an_event_is_passed_by_the_move_from_it_to_the_next_and_by_no_other() {
+        for old in [0u16, 5, 65530, 65535] {
+            for moved in 0..12u16 {
+                let new = old.wrapping_add(moved);
+                for event in 0..=u16::MAX {
+                    // The index of the element that the guest waits for lies in [old, new).
+                    let expected = event.wrapping_sub(old) < moved;
+                    assert_eq!(passes(event, old, new), expected, "event {event}, {old} to {new}");
+                }
+            }
+        }
     }
 }
