@@ -13,7 +13,8 @@ use thiserror::Error;
 use crate::reactor::{Interest, Reactor, Readiness, Timeout, Watch};
 use crate::socket::{Endpoint, Listener};
 use crate::vhost_proto::connection::{Connection, ConnectionError, Message};
-use crate::vhost_proto::device::{Device, MAX_QUEUES, Source, Turn};
+use crate::vhost_proto::device::{Device, MAX_QUEUES, Over, Rings, Source, Turn};
+use crate::vhost_proto::memory::GuestMemory;
 use crate::vhost_proto::session::{self, Answer, Session, Verdict};
 use crate::vhost_proto::vring::RingError;
 use crate::vhost_proto::wire::{self, Reply};
@@ -39,6 +40,9 @@ pub enum Error {
     /// A queue could not be made.
     #[error("{0}")]
     Ring(#[from] RingError),
+    /// The device can do no more.
+    #[error(transparent)]
+    Over(#[from] Over),
 }
 
 /// Serves `device` at `endpoint` until a signal comes, or until the one connected front end hangs up.
@@ -71,6 +75,8 @@ struct Backend<D> {
     reactor: Reactor<Source>,
     device: D,
     front_end: Option<FrontEnd>,
+    /// What a device sees of the guest's memory while there is no front end.
+    no_memory: GuestMemory,
     listener: Option<Watch<Listener>>,
     _signals: Watch<SignalFd>,
     /// Rings with work left, by bit.
@@ -80,11 +86,20 @@ struct Backend<D> {
 }
 
 impl<D: Device> Backend<D> {
-    fn new(device: D, endpoint: Endpoint, signals: SignalFd) -> Result<Self, Error> {
+    fn new(mut device: D, endpoint: Endpoint, signals: SignalFd) -> Result<Self, Error> {
         let reactor = Reactor::new()?;
+        device.attach(reactor.registrar())?;
         let signals = reactor.registrar().watch(Source::Signal, signals, Interest::Read)?;
-        let mut backend =
-            Self { reactor, device, front_end: None, listener: None, _signals: signals, pending: 0, later: 0 };
+        let mut backend = Self {
+            reactor,
+            device,
+            front_end: None,
+            no_memory: GuestMemory::default(),
+            listener: None,
+            _signals: signals,
+            pending: 0,
+            later: 0,
+        };
         match endpoint {
             Endpoint::Connected(stream) => backend.welcome(stream)?,
             Endpoint::Listening(listener) => {
@@ -123,15 +138,20 @@ impl<D: Device> Backend<D> {
         match source {
             Source::Signal => {
                 info!("ended by a signal");
+                if let Some(front_end) = &mut self.front_end {
+                    self.device.ending(&mut front_end.session.rings());
+                }
                 return Ok(Flow::Stop);
             }
             Source::Control => return self.control(readiness),
             Source::Listener => self.accept()?,
             Source::Device(number) => {
-                if let Some(front_end) = &mut self.front_end {
-                    let turn = self.device.ready(number, readiness, &mut front_end.session.rings());
-                    self.note(turn, 0);
-                }
+                let mut rings = match &mut self.front_end {
+                    Some(front_end) => front_end.session.rings(),
+                    None => Rings { rings: &mut [], memory: &self.no_memory },
+                };
+                let turn = self.device.ready(number, readiness, &mut rings)?;
+                self.note(turn, 0);
             }
             Source::Kick(queue) => self.kicked(usize::from(queue)),
         }
@@ -180,6 +200,7 @@ impl<D: Device> Backend<D> {
         let connection = Connection::new(stream);
         let connection = self.reactor.registrar().watch(Source::Control, connection, Interest::Read)?;
         self.front_end = Some(FrontEnd { connection, session: Session::new(D::QUEUES)? });
+        self.device.connected();
         // The next front end waits in the listener's queue until this one is gone.
         if let Some(listener) = &self.listener {
             listener.set_interest(Interest::Hangup)?;

@@ -37,7 +37,7 @@ use self::queue::{COMMANDS_A_TURN, Executed, Held, Queue};
 use self::rect::Rect;
 use self::state::State;
 use crate::reactor::Readiness;
-use crate::vhost_proto::device::{Device, Refusal, Registrar, Rings, Turn};
+use crate::vhost_proto::device::{Device, Over, Refusal, Registrar, Rings, Turn};
 use crate::vhost_proto::memory::GuestMemory;
 use crate::vhost_proto::vring::{Popped, Ring};
 
@@ -370,8 +370,8 @@ impl Device for Gpu {
         self.or_waiting(turn)
     }
 
-    fn ready(&mut self, _source: u8, readiness: Readiness, rings: &mut Rings<'_>) -> Turn {
-        let Some(ring) = rings.rings.get_mut(CONTROL) else { return Turn::Done };
+    fn ready(&mut self, _source: u8, readiness: Readiness, rings: &mut Rings<'_>) -> Result<Turn, Over> {
+        let Some(ring) = rings.rings.get_mut(CONTROL) else { return Ok(Turn::Done) };
         let waited = self.held.is_some();
         if readiness.readable || readiness.hangup {
             if let Err(error) = self.hear(ring, rings.memory) {
@@ -387,6 +387,6 @@ impl Device for Gpu {
             turn = self.work_control(ring, rings.memory);
             self.paint(ring.live());
         }
-        self.or_waiting(turn)
+        Ok(self.or_waiting(turn))
     }
 }

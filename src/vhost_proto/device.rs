@@ -84,10 +84,15 @@ pub enum Turn {
     Later,
 }
 
+/// The device can do no more, and the program with it: why.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct Over(pub String);
+
 /// The rings and the memory that a device works on during one call.
 #[derive(Debug)]
 pub struct Rings<'a> {
-    /// By queue.
+    /// By queue; none while there is no front end.
     pub rings: &'a mut [Ring],
     /// The guest's memory.
     pub memory: &'a GuestMemory,
@@ -97,6 +102,14 @@ pub struct Rings<'a> {
 pub trait Device {
     /// How many queues it has.
     const QUEUES: usize;
+
+    /// Called once, before all else: here the device watches what it has open already.
+    ///
+    /// # Errors
+    /// It cannot be watched.
+    fn attach(&mut self, _registrar: &Registrar) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Its own virtio feature bits (0 to 23); the generic ones are the session's.
     fn features(&self) -> u64;
@@ -133,12 +146,21 @@ pub trait Device {
     /// ([`Ring::unpop`]).
     fn ring_stopping(&mut self, queue: usize, ring: &mut Ring, memory: &GuestMemory);
 
+    /// There is a front end.
+    fn connected(&mut self) {}
+
     /// The front end is gone, and all that it gave with it.
     fn disconnected(&mut self);
+
+    /// The program ends in good order: what the guest should not be left with is told to it now.
+    fn ending(&mut self, _rings: &mut Rings<'_>) {}
 
     /// There may be new buffers in a running ring.
     fn kicked(&mut self, queue: usize, rings: &mut Rings<'_>) -> Turn;
 
-    /// A descriptor of the device's own is ready.
-    fn ready(&mut self, source: u8, readiness: Readiness, rings: &mut Rings<'_>) -> Turn;
+    /// A descriptor of the device's own is ready; there may be no front end.
+    ///
+    /// # Errors
+    /// The device can do no more, and the program ends.
+    fn ready(&mut self, source: u8, readiness: Readiness, rings: &mut Rings<'_>) -> Result<Turn, Over>;
 }
