@@ -16,17 +16,20 @@
 //! on standard error that begins with the program's name.
 
 mod gpu;
+mod input;
 mod options;
 mod size;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::sys::signalfd::SignalFd;
 use thiserror::Error;
 
+use crate::input::node::OpenError;
 use crate::socket::{self, Endpoint, SocketError};
 use crate::{backend, logger, signals};
 use options::{Request, SocketFrom, UsageError};
@@ -35,6 +38,12 @@ use options::{Request, SocketFrom, UsageError};
 #[must_use]
 pub fn gpu_main() -> ExitCode {
     run::<gpu::GpuProgram>(std::env::args_os().skip(1).collect())
+}
+
+/// The program `vhost-user-input`.
+#[must_use]
+pub fn input_main() -> ExitCode {
+    run::<input::InputProgram>(std::env::args_os().skip(1).collect())
 }
 
 /// What one program has of its own.
@@ -57,6 +66,14 @@ trait Program: Default {
     /// The program has no such option, the value is bad, or what it asks for is not to be had.
     fn take(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), UsageError>;
 
+    /// Sees whether its options make sense together, once all are taken.
+    ///
+    /// # Errors
+    /// One is missing, or two exclude each other.
+    fn check(&self) -> Result<(), UsageError> {
+        Ok(())
+    }
+
     /// Opens the device, then the socket and the signals through `start`, and serves.
     ///
     /// # Errors
@@ -73,6 +90,8 @@ enum Failure {
     Socket(#[from] SocketError),
     #[error(transparent)]
     Backend(#[from] backend::Error),
+    #[error("--evdev-path={0:?}: {1}")]
+    Evdev(PathBuf, OpenError),
     #[error("cannot take signals: {0}")]
     Signals(Errno),
     #[error("cannot write to standard output: {0}")]
@@ -98,7 +117,7 @@ struct Start {
 /// The socket before the device is there.
 enum Socket {
     Inherited(Endpoint),
-    Path(std::path::PathBuf),
+    Path(PathBuf),
 }
 
 impl Start {
@@ -166,20 +185,26 @@ fn print(text: &str) -> Result<(), Failure> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_capabilities_are_the_object_that_vhost_user_json_describes() {
-        let text = capabilities::<gpu::GpuProgram>();
+    fn assert_capabilities<P: Program>() {
+        let text = capabilities::<P>();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(value["type"], "gpu");
+        assert_eq!(value["type"], P::DEVICE_TYPE);
         assert!(value["features"].as_array().unwrap().iter().all(serde_json::Value::is_string));
         assert_eq!(value.as_object().unwrap().len(), 2);
     }
 
     #[test]
+    fn the_capabilities_are_the_object_that_vhost_user_json_describes() {
+        assert_capabilities::<gpu::GpuProgram>();
+        assert_capabilities::<input::InputProgram>();
+    }
+
+    #[test]
     fn the_help_names_every_common_option() {
-        let text = help::<gpu::GpuProgram>();
-        for option in ["--socket-path=", "--fd=", "--print-capabilities", "--log-level=", "--help", "--version"] {
-            assert!(text.contains(option), "{option}");
+        for text in [help::<gpu::GpuProgram>(), help::<input::InputProgram>()] {
+            for option in ["--socket-path=", "--fd=", "--print-capabilities", "--log-level=", "--help", "--version"] {
+                assert!(text.contains(option), "{option}");
+            }
         }
     }
 }

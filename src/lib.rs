@@ -17,6 +17,7 @@
 pub mod backend;
 pub mod cli;
 pub mod gpu;
+pub mod input;
 pub mod logger;
 pub mod reactor;
 pub mod signals;

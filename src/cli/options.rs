@@ -50,10 +50,12 @@ pub enum UsageError {
     Twice(String),
     #[error("--{option}={value:?}: {expected}")]
     Value { option: String, value: OsString, expected: &'static str },
-    #[error("--socket-path and --fd exclude each other")]
-    TwoSockets,
     #[error("no socket: give --socket-path=PATH or --fd=FDNUM")]
     NoSocket,
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    #[error("{0} and {1} exclude each other")]
+    Excluded(&'static str, &'static str),
     #[error("--{option}: {reason}")]
     Unsupported { option: &'static str, reason: &'static str },
 }
@@ -96,11 +98,12 @@ pub fn parse<P: Program>(arguments: Vec<OsString>) -> Result<Request<P>, UsageEr
         }
     }
     let socket = match (path, fd) {
-        (Some(_), Some(_)) => return Err(UsageError::TwoSockets),
+        (Some(_), Some(_)) => return Err(UsageError::Excluded("--socket-path", "--fd")),
         (None, None) => return Err(UsageError::NoSocket),
         (Some(path), None) => SocketFrom::Path(path),
         (None, Some(number)) => SocketFrom::Fd(number),
     };
+    program.check()?;
     Ok(Request::Serve { program, socket, log_level: log_level.unwrap_or(LevelFilter::Warn) })
 }
 

@@ -1,0 +1,207 @@
+//! A real input device: a node of Linux's evdev, `/dev/input/event*` or a link to one.
+//!
+//! Opened for reading and writing, so that lights can be lit; for reading alone where more is not allowed. Nothing here
+//! blocks: the descriptor is `O_NONBLOCK`, and evdev's ioctls and writes wait for nobody.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use evdev::raw_stream::RawDevice;
+use evdev::{AttributeSet, InputEvent, KeyCode, SwitchCode};
+use log::warn;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::codes::{
+    ABS_MT_SLOT, AXES, EV_ABS, EV_KEY, EV_REP, EV_SW, FIRST_SLOT_AXIS, LAST_SLOT_AXIS, TYPES, is_slot_axis,
+};
+use super::config::{Bitmap, Description};
+use super::node::{EVENTS_A_READ, Node, OpenError, Place};
+use super::raw::{self, SlotValues, Text};
+use super::state::State;
+use super::wire::{Event, RECORD_LEN};
+
+/// The codes of autorepeat, `REP_DELAY` and `REP_PERIOD`: the kernel does not tell them, a device that repeats has both.
+const REPEAT_CODES: [u16; 2] = [0, 1];
+
+/// The path of an evdev node, or of a link to one.
+#[derive(Debug)]
+pub struct EvdevPath(pub PathBuf);
+
+impl Place for EvdevPath {
+    type Node = Evdev;
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn open(&self) -> Result<Evdev, OpenError> {
+        Evdev::open(&self.0)
+    }
+}
+
+/// An open evdev node.
+#[derive(Debug)]
+pub struct Evdev {
+    raw: RawDevice,
+    description: Description,
+    /// The absolute axes that are not the slots'.
+    axes: Vec<u16>,
+    /// The slots' axes that it has.
+    slot_axes: Vec<u16>,
+    slot_values: SlotValues,
+    /// What one read brings: whole records.
+    records: Box<[u8; EVENTS_A_READ * RECORD_LEN]>,
+    /// What one write takes.
+    outgoing: Vec<InputEvent>,
+}
+
+impl Evdev {
+    fn open(path: &Path) -> Result<Self, OpenError> {
+        let file = open_node(path).map_err(OpenError::Open)?;
+        if !file.metadata().map_err(OpenError::Open)?.file_type().is_char_device() {
+            return Err(OpenError::NotEvdev);
+        }
+        // The first question that only an evdev node answers.
+        raw::codes(file.as_fd(), 0).map_err(|_| OpenError::NotEvdev)?;
+        let description = describe(file.as_fd()).map_err(|errno| OpenError::Description(errno.into()))?;
+        let raw = RawDevice::from_fd(file.into()).map_err(OpenError::Description)?;
+        let axes = |wanted: fn(u16) -> bool| {
+            (0..AXES).filter(|code| description.has(EV_ABS, *code) && wanted(*code)).collect::<Vec<_>>()
+        };
+        let slots = State::new(&description).slots();
+        Ok(Self {
+            raw,
+            axes: axes(|code| !is_slot_axis(code) && code != ABS_MT_SLOT),
+            slot_axes: axes(|code| (FIRST_SLOT_AXIS..=LAST_SLOT_AXIS).contains(&code)),
+            slot_values: SlotValues::new(slots),
+            description,
+            records: Box::new([0; EVENTS_A_READ * RECORD_LEN]),
+            outgoing: Vec::with_capacity(EVENTS_A_READ),
+        })
+    }
+}
+
+fn open_node(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    match options.open(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+            let file = options.write(false).open(path)?;
+            warn!("{} may be read and not written: its lights stay as they are", path.display());
+            Ok(file)
+        }
+        other => other,
+    }
+}
+
+/// Reads all that a guest is to be told.
+fn describe(fd: BorrowedFd<'_>) -> nix::Result<Description> {
+    let text = |which| match raw::text(fd, which) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(Errno::ENAMETOOLONG),
+        Err(Errno::ENOENT) => Ok(Vec::new()),
+        Err(errno) => Err(errno),
+    };
+    // Not for the guest: the evdev crate asks for it too, and takes none that does not end.
+    text(Text::Place)?;
+    let mut description = Description {
+        name: text(Text::Name)?,
+        serial: text(Text::Serial)?,
+        ids: raw::ids(fd)?,
+        properties: raw::properties(fd)?,
+        ..Description::default()
+    };
+    let types = raw::codes(fd, 0)?;
+    for (kind, codes) in (1..TYPES).zip(description.codes.iter_mut().skip(1)) {
+        *codes = match kind {
+            _ if !types.has(kind) => Bitmap::default(),
+            EV_REP => Bitmap::of(REPEAT_CODES),
+            _ => match raw::codes(fd, kind) {
+                Err(Errno::EINVAL) => Bitmap::default(),
+                codes => codes?,
+            },
+        };
+    }
+    for code in 0..AXES {
+        if description.has(EV_ABS, code)
+            && let Some(axis) = description.axes.get_mut(usize::from(code))
+        {
+            *axis = raw::axis(fd, code)?.0;
+        }
+    }
+    Ok(description)
+}
+
+impl AsFd for Evdev {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.raw.as_fd()
+    }
+}
+
+impl Node for Evdev {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn read(&mut self, events: &mut [Event; EVENTS_A_READ]) -> io::Result<usize> {
+        let len = match nix::unistd::read(&self.raw, self.records.as_mut_slice()) {
+            Ok(0) => return Err(Errno::ENODEV.into()),
+            Ok(len) => len,
+            Err(Errno::EAGAIN | Errno::EINTR) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        let records = self.records.get(..len).unwrap_or_default();
+        let mut count = 0;
+        for (place, event) in events.iter_mut().zip(records.chunks(RECORD_LEN).filter_map(Event::from_record)) {
+            *place = event;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn is_idle(&self) -> bool {
+        let mut fds = [PollFd::new(self.raw.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO) == Ok(0)
+    }
+
+    fn look(&mut self, state: &mut State) -> io::Result<()> {
+        state.clear();
+        if self.description.has_type(EV_KEY) {
+            let mut held = AttributeSet::<KeyCode>::new();
+            self.raw.update_key_state(&mut held)?;
+            held.iter().for_each(|key| state.set_key(key.0, true));
+        }
+        if self.description.has_type(EV_SW) {
+            let mut on = AttributeSet::<SwitchCode>::new();
+            self.raw.update_switch_state(&mut on)?;
+            on.iter().for_each(|switch| state.set_switch(switch.0, true));
+        }
+        let fd = self.raw.as_fd();
+        for code in &self.axes {
+            state.set_axis(*code, raw::axis(fd, *code)?.1);
+        }
+        if state.slots() > 0 {
+            state.select_slot(raw::axis(fd, ABS_MT_SLOT)?.1);
+            for code in &self.slot_axes {
+                for (slot, value) in self.slot_values.get(fd, *code)?.enumerate() {
+                    state.set_slot_axis(slot, *code, value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, events: &[Event]) -> io::Result<()> {
+        self.outgoing.clear();
+        self.outgoing.extend(events.iter().map(|event| InputEvent::new(event.kind, event.code, event.value)));
+        self.raw.send_events(&self.outgoing)
+    }
+
+    fn set_grabbed(&mut self, grabbed: bool) -> io::Result<()> {
+        if grabbed { self.raw.grab() } else { self.raw.ungrab() }
+    }
+}

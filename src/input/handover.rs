@@ -1,0 +1,68 @@
+//! Who has the device: this program alone (`EVIOCGRAB`), or all of the host.
+//!
+//! The kernel tells neither side of a change. A key that is held meanwhile would be stuck for the side that saw it pressed
+//! and never sees it let go, and unknown to the other. So what is held is let go before the change, where the losing side
+//! still reads, and begins again after it, where only the gaining side does: events that a program writes to a node go
+//! through the kernel's state and to all that read it.
+//!
+//! A key that is let go by hand between those two writes, some microseconds, would be held by our second write for good.
+//! Keyboards tell of it by a scan code although the kernel has nothing to change; then all is let go once more.
+
+use std::io;
+
+use log::debug;
+
+use super::codes::EV_MSC;
+use super::node::{EVENTS_A_READ, Node};
+use super::state::{State, differences};
+use super::wire::Event;
+
+/// Reads that empty a device's buffer; one that has more to say than that is read on as usual.
+const READS: usize = 16;
+
+/// Gives the device to this program alone, or to all. Events that have come and were not read are passed over: look at the
+/// device afterwards.
+///
+/// # Errors
+/// It cannot be had alone (then nothing has changed), or it is gone.
+pub fn hand_over<N: Node>(node: &mut N, to_us: bool) -> io::Result<()> {
+    drain(node)?;
+    let mut held = State::new(node.description());
+    node.look(&mut held)?;
+    if !held.is_held() {
+        return node.set_grabbed(to_us);
+    }
+    let mut released = held.clone();
+    released.release();
+    let (mut endings, mut beginnings) = (Vec::new(), Vec::new());
+    differences(&held, &released, true, &mut endings);
+    differences(&released, &held, false, &mut beginnings);
+    if let Err(error) = node.write(&endings) {
+        debug!("what is held cannot be let go: {error}");
+        return node.set_grabbed(to_us);
+    }
+    let changed = node.set_grabbed(to_us);
+    node.write(&beginnings)?;
+    if drain(node)? {
+        debug!("a key moved meanwhile: all are let go");
+        node.write(&endings)?;
+    }
+    changed
+}
+
+/// Reads what is there and passes it over. Says whether there was a scan code in it.
+///
+/// # Errors
+/// The device is gone.
+pub fn drain<N: Node>(node: &mut N) -> io::Result<bool> {
+    let mut events = [Event::default(); EVENTS_A_READ];
+    let mut scanned = false;
+    for _ in 0..READS {
+        let count = node.read(&mut events)?;
+        scanned |= events.iter().take(count).any(|event| event.kind == EV_MSC);
+        if count == 0 {
+            break;
+        }
+    }
+    Ok(scanned)
+}

@@ -1,0 +1,471 @@
+//! The virtio-input device (VIRTIO 1.3, 5.8): one evdev device of the host, handed to the guest.
+//!
+//! | queue | |
+//! |---|---|
+//! | 0, events | the guest's empty buffers, one for each event; [`batch`] says what they get |
+//! | 1, status | the guest's lights and sounds, for the device; each buffer comes back at once |
+//!
+//! While a front end is connected the device is this program's alone, unless that is not wanted; before and after it is the
+//! host's ([`handover`]). It may be unplugged at any time: the guest then holds nothing of it, and gets it back when a
+//! device of the same kind is at the same path ([`replug`]).
+
+pub mod batch;
+pub mod codes;
+pub mod config;
+pub mod evdev;
+mod handover;
+mod hold;
+mod lights;
+pub mod node;
+mod raw;
+mod replug;
+pub mod state;
+pub mod toggle;
+pub mod wire;
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use log::{Level, debug, info, warn};
+
+use crate::log_within;
+use crate::logger::Budget;
+use crate::reactor::{Interest, Readiness, Watch};
+use crate::vhost_proto::chain::Chain;
+use crate::vhost_proto::device::{Device, Over, Registrar, Rings, Source, Turn};
+use crate::vhost_proto::memory::GuestMemory;
+use crate::vhost_proto::vring::{Popped, Ring};
+
+use batch::{Batch, Fed};
+use config::Config;
+use lights::Lights;
+use node::{EVENTS_A_READ, Node, OpenError, Place};
+use replug::Replug;
+use toggle::{Keys, Toggle};
+use wire::{EVENT_LEN, Event};
+
+pub use hold::HOLD;
+
+const EVENTS: usize = 0;
+const STATUS: usize = 1;
+
+/// The device's descriptors among those that the loop waits for.
+const NODE: u8 = 0;
+const REPLUG: u8 = 1;
+
+/// Events given to the guest before the others get their turn.
+const EVENTS_A_TURN: usize = 256;
+/// Buffers of the status queue taken before the others get their turn.
+const STATUS_A_TURN: usize = 64;
+/// How often a device is looked at anew because it moved meanwhile.
+const LOOKS: usize = 8;
+/// How long a guest without buffers is waited for when it is to let go for good: milliseconds.
+const LAST_WAIT: usize = 20;
+/// How often a node that is not the one that was unplugged may be complained about.
+const STRANGERS: Budget = Budget::new(3, Duration::from_secs(60));
+
+/// What one can choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The device is for the guest alone.
+    pub grab: bool,
+    /// The program ends when the device is unplugged, instead of waiting for it.
+    pub exit_on_unplug: bool,
+    /// The hotkey that gives the device to the host and back.
+    pub toggle: Option<Keys>,
+}
+
+/// The input device.
+#[derive(Debug)]
+pub struct Input<P: Place> {
+    place: P,
+    options: Options,
+    plug: Plug<P::Node>,
+    registrar: Option<Registrar>,
+    config: Config,
+    batch: Batch,
+    lights: Lights,
+    toggle: Option<Toggle>,
+    /// Whether there is a front end.
+    connected: bool,
+    /// Whether it is the guest's turn: the hotkey changes that.
+    guests_turn: bool,
+    /// Whether the device is ours alone.
+    grabbed: bool,
+    strangers: Budget,
+    /// The buffer popped last, what one read brought, what one write takes: all reused.
+    chain: Chain,
+    incoming: [Event; EVENTS_A_READ],
+    outgoing: Vec<Event>,
+}
+
+/// Where the device is.
+#[derive(Debug)]
+enum Plug<N: Node> {
+    /// Open, and not watched yet.
+    Open(N),
+    In(Watch<N>),
+    Out(Watch<Replug>),
+    /// On its way from one to the other.
+    Nowhere,
+}
+
+impl<N: Node> Plug<N> {
+    fn node(&mut self) -> Option<&mut N> {
+        match self {
+            Self::Open(node) => Some(node),
+            Self::In(watch) => Some(watch.get_mut()),
+            Self::Out(_) | Self::Nowhere => None,
+        }
+    }
+}
+
+impl<P: Place> Input<P> {
+    /// Opens the device, and sees to it that it could be had alone.
+    ///
+    /// # Errors
+    /// There is none, or none that can be used.
+    pub fn open(place: P, options: Options) -> Result<Self, OpenError> {
+        let mut node = place.open()?;
+        try_grab(&mut node)?;
+        let description = node.description().clone();
+        Ok(Self {
+            place,
+            plug: Plug::Open(node),
+            registrar: None,
+            batch: Batch::new(&description),
+            config: Config::new(description),
+            lights: Lights::default(),
+            toggle: options.toggle.map(Toggle::new),
+            options,
+            connected: false,
+            guests_turn: true,
+            grabbed: false,
+            strangers: STRANGERS,
+            chain: Chain::default(),
+            incoming: [Event::default(); EVENTS_A_READ],
+            outgoing: Vec::with_capacity(STATUS_A_TURN + 1),
+        })
+    }
+
+    // The device's side.
+
+    /// Whoever shall have the device has it from now on. To be called after whatever decides on it has changed.
+    fn settle_owner(&mut self) {
+        let wanted = self.connected && self.guests_turn;
+        let Some(node) = self.plug.node() else {
+            self.grabbed = false;
+            return self.batch.set_present(false);
+        };
+        if self.options.grab && wanted != self.grabbed {
+            match handover::hand_over(node, wanted) {
+                Ok(()) => self.grabbed = wanted,
+                Err(error) => warn!("{} does not change hands: {error}", self.place.path().display()),
+            }
+        }
+        let present = wanted && (self.grabbed || !self.options.grab);
+        self.batch.set_present(present);
+        if let Plug::In(watch) = &self.plug {
+            // Without a front end nobody wants its events, nor to be woken by them.
+            let interest = if self.connected { Interest::Read } else { Interest::Hangup };
+            if let Err(error) = watch.set_interest(interest) {
+                warn!("watching {}: {error}", self.place.path().display());
+            }
+        }
+        if present {
+            self.look();
+            self.outgoing.clear();
+            self.outgoing.extend(self.lights.all());
+            self.write_out();
+        }
+    }
+
+    /// Takes the device's state as it is found; what it had to say until then is passed over.
+    fn look(&mut self) {
+        let Some(node) = self.plug.node() else { return };
+        let looked = self.batch.look(|state| {
+            for _ in 0..LOOKS {
+                handover::drain(node)?;
+                node.look(state)?;
+                if node.is_idle() {
+                    break;
+                }
+            }
+            io::Result::Ok(())
+        });
+        if let Err(error) = looked {
+            // It is about to be unplugged, which is told by its descriptor.
+            debug!("looking at {}: {error}", self.place.path().display());
+        }
+    }
+
+    /// Follows what one read brings.
+    fn follow(&mut self) -> io::Result<()> {
+        let Some(node) = self.plug.node() else { return Ok(()) };
+        let count = node.read(&mut self.incoming)?;
+        let mut change = false;
+        let mut dropped = false;
+        for event in self.incoming.iter().take(count) {
+            change ^= self.toggle.as_mut().is_some_and(|toggle| toggle.feed(*event));
+            if self.batch.feed(*event) == Fed::Dropped {
+                dropped = true;
+                break;
+            }
+        }
+        if dropped {
+            debug!("{} was not read in time: looking at it", self.place.path().display());
+            if let Some(toggle) = &mut self.toggle {
+                toggle.reset();
+            }
+            self.look();
+        }
+        if change {
+            self.guests_turn = !self.guests_turn;
+            info!("the device is the {}'s", if self.guests_turn { "guest" } else { "host" });
+            self.settle_owner();
+        }
+        Ok(())
+    }
+
+    /// Hands `outgoing` to the device, as one frame.
+    fn write_out(&mut self) {
+        if self.outgoing.is_empty() {
+            return;
+        }
+        self.outgoing.push(Event::REPORT);
+        if let Some(node) = self.plug.node()
+            && let Err(error) = node.write(&self.outgoing)
+        {
+            debug!("lights and sounds of {}: {error}", self.place.path().display());
+        }
+    }
+
+    // The guest's side.
+
+    /// Gives the guest what waits, as far as it has buffers, and calls it once.
+    fn deliver(&mut self, rings: &mut Rings<'_>) -> Turn {
+        let memory = rings.memory;
+        let Some(ring) = rings.rings.get_mut(EVENTS).filter(|ring| ring.running()) else {
+            self.batch.pause();
+            return Turn::Done;
+        };
+        let mut turn = Turn::More;
+        for _ in 0..EVENTS_A_TURN {
+            let Some(event) = self.batch.upcoming() else {
+                // Buffers that come now are taken when there is something to put into them.
+                ring.disarm(memory);
+                turn = Turn::Done;
+                break;
+            };
+            match ring.pop(memory, &mut self.chain) {
+                Popped::Chain => {
+                    let fits = self.chain.writable_len() >= EVENT_LEN as u64;
+                    let written = if fits { self.chain.write_at(memory.map(), 0, &event.to_guest()) } else { 0 };
+                    ring.push(memory, self.chain.head(), u32::try_from(written).unwrap_or(0));
+                    if written == EVENT_LEN {
+                        self.batch.delivered();
+                    }
+                }
+                Popped::Nothing if ring.rearm(memory) => {}
+                Popped::Nothing => {
+                    turn = Turn::Done;
+                    break;
+                }
+            }
+        }
+        ring.notify(memory);
+        turn
+    }
+
+    /// Takes the guest's lights and sounds.
+    fn take_status(&mut self, rings: &mut Rings<'_>) -> Turn {
+        let memory = rings.memory;
+        let Some(ring) = rings.rings.get_mut(STATUS) else { return Turn::Done };
+        let mut turn = Turn::More;
+        self.outgoing.clear();
+        for _ in 0..STATUS_A_TURN {
+            match ring.pop(memory, &mut self.chain) {
+                Popped::Chain => {
+                    let mut bytes = [0; EVENT_LEN];
+                    if self.chain.read_at(memory.map(), 0, &mut bytes) == EVENT_LEN {
+                        let event = Event::from_guest(bytes);
+                        if self.lights.take(event, self.config.description()) && self.batch.is_present() {
+                            self.outgoing.push(event);
+                        }
+                    }
+                    ring.push(memory, self.chain.head(), 0);
+                }
+                Popped::Nothing if ring.rearm(memory) => {}
+                Popped::Nothing => {
+                    turn = Turn::Done;
+                    break;
+                }
+            }
+        }
+        ring.notify(memory);
+        self.write_out();
+        turn
+    }
+
+    /// The guest loses the device for good: it is told at once, and waited for a moment where it has too few buffers.
+    fn part(&mut self, rings: &mut Rings<'_>) {
+        self.batch.part();
+        for _ in 0..LAST_WAIT {
+            self.deliver(rings);
+            let waits = rings.rings.get(EVENTS).is_some_and(Ring::running) && self.batch.upcoming().is_some();
+            if !waits {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// A guest that knows nothing.
+    fn new_guest(&mut self) {
+        self.batch.new_guest();
+        self.lights = Lights::default();
+    }
+
+    // Unplugged, and plugged in again.
+
+    fn unplugged(&mut self, rings: &mut Rings<'_>) -> Result<Turn, Over> {
+        let path = self.place.path().display().to_string();
+        self.plug = Plug::Nowhere;
+        if let Some(toggle) = &mut self.toggle {
+            toggle.reset();
+        }
+        if self.options.exit_on_unplug {
+            self.part(rings);
+            return Err(Over(format!("{path} was unplugged")));
+        }
+        self.batch.unplug();
+        self.grabbed = false;
+        warn!("{path} was unplugged; waiting for it to come back");
+        let registrar = self.registrar.as_ref().ok_or_else(|| Over("nobody watches".to_owned()))?;
+        let waiting = Replug::new(self.place.path())
+            .and_then(|replug| registrar.watch(Source::Device(REPLUG), replug, Interest::Read))
+            .map_err(|error| Over(format!("{path} was unplugged and cannot be waited for: {error}")))?;
+        self.plug = Plug::Out(waiting);
+        self.try_again()?;
+        Ok(self.deliver(rings))
+    }
+
+    /// Something happened where the device was.
+    fn news(&mut self) -> Result<(), Over> {
+        if let Plug::Out(waiting) = &self.plug {
+            let path = self.place.path();
+            waiting.get().renew(path).map_err(|error| Over(format!("waiting for {}: {error}", path.display())))?;
+            self.try_again()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the device that is at the path now, if it is one like the one that was.
+    fn try_again(&mut self) -> Result<(), Over> {
+        let path = self.place.path().display();
+        let node = match self.place.open() {
+            Ok(node) => node,
+            Err(error) => {
+                debug!("{path} is not back: {error}");
+                return Ok(());
+            }
+        };
+        if !node.description().is_same_kind(self.config.description()) {
+            log_within!(self.strangers, Level::Warn, "{path} is another kind of device now; waiting for the old one");
+            return Ok(());
+        }
+        let Some(registrar) = &self.registrar else { return Ok(()) };
+        let watch = registrar
+            .watch(Source::Device(NODE), node, Interest::Hangup)
+            .map_err(|error| Over(format!("watching {path}: {error}")))?;
+        info!("{path} is back");
+        self.plug = Plug::In(watch);
+        self.settle_owner();
+        Ok(())
+    }
+}
+
+/// Sees whether another program has the device alone.
+fn try_grab<N: Node>(node: &mut N) -> Result<(), OpenError> {
+    match node.set_grabbed(true).and_then(|()| node.set_grabbed(false)) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Err(OpenError::Grabbed),
+        Err(error) => Err(OpenError::Grab(error)),
+    }
+}
+
+impl<P: Place> Device for Input<P> {
+    const QUEUES: usize = 2;
+
+    fn attach(&mut self, registrar: &Registrar) -> io::Result<()> {
+        self.registrar = Some(registrar.clone());
+        if let Plug::Open(node) = std::mem::replace(&mut self.plug, Plug::Nowhere) {
+            self.plug = Plug::In(registrar.watch(Source::Device(NODE), node, Interest::Hangup)?);
+        }
+        Ok(())
+    }
+
+    fn features(&self) -> u64 {
+        0
+    }
+
+    fn read_config(&self, offset: u32, out: &mut [u8]) {
+        self.config.read(offset, out);
+    }
+
+    fn write_config(&mut self, offset: u32, bytes: &[u8]) {
+        self.config.write(offset, bytes);
+    }
+
+    fn memory_changed(&mut self, _memory: &GuestMemory) {}
+
+    fn reset(&mut self) {
+        self.config.reset();
+        self.new_guest();
+    }
+
+    fn ring_started(&mut self, queue: usize, fresh: bool) {
+        if queue == EVENTS && fresh {
+            self.new_guest();
+        }
+    }
+
+    fn ring_stopping(&mut self, queue: usize, _ring: &mut Ring, _memory: &GuestMemory) {
+        // Every buffer popped was given back within its turn.
+        if queue == EVENTS {
+            self.batch.pause();
+        }
+    }
+
+    fn connected(&mut self) {
+        self.connected = true;
+        self.guests_turn = true;
+        self.settle_owner();
+    }
+
+    fn disconnected(&mut self) {
+        self.connected = false;
+        self.settle_owner();
+        self.reset();
+    }
+
+    fn ending(&mut self, rings: &mut Rings<'_>) {
+        self.part(rings);
+        self.connected = false;
+        self.settle_owner();
+    }
+
+    fn kicked(&mut self, queue: usize, rings: &mut Rings<'_>) -> Turn {
+        if queue == EVENTS { self.deliver(rings) } else { self.take_status(rings) }
+    }
+
+    fn ready(&mut self, source: u8, readiness: Readiness, rings: &mut Rings<'_>) -> Result<Turn, Over> {
+        if source == REPLUG {
+            self.news()?;
+        } else if readiness.hangup || self.follow().is_err() {
+            return self.unplugged(rings);
+        }
+        Ok(self.deliver(rings))
+    }
+}
