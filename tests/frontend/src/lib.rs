@@ -25,6 +25,7 @@ mod deadline;
 pub mod display;
 mod error;
 pub mod gpu;
+pub mod input;
 pub mod machine;
 pub mod memory;
 pub mod program;
