@@ -51,9 +51,10 @@ impl Event {
 }
 
 /// How a buffer is laid out in its chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shape {
     /// 8 bytes in one segment, as Linux does it.
+    #[default]
     Whole,
     /// 8 bytes in two segments, of which the first has so many (1 to 7).
     Split(u8),

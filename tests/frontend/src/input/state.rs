@@ -3,7 +3,7 @@
 //! Filled from events by [`super::GuestInput`], or by hand with what the device itself says. Two states are equal if no
 //! program that reads the device could tell them apart: the axis values of a slot that nothing touches do not count.
 
-use std::fmt::Write;
+use std::fmt::{Arguments, Write};
 
 use super::ids::{abs, key};
 
@@ -140,10 +140,15 @@ impl InputState {
     /// What is here otherwise than in `truth`, in words; `None` where nothing is.
     pub fn difference(&self, truth: &InputState) -> Option<String> {
         let mut text = String::new();
-        // Writing to a string cannot fail.
-        let mut say = |what: std::fmt::Arguments<'_>| {
+        self.each_difference(truth, &mut |what| {
+            // Writing to a string cannot fail.
             let _ = write!(text, "{}{what}", if text.is_empty() { "" } else { "; " });
-        };
+        });
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Tells `say` of each difference; allocates nothing itself.
+    fn each_difference(&self, truth: &InputState, say: &mut impl FnMut(Arguments<'_>)) {
         for code in (0..key::COUNT).filter(|code| self.is_held(*code) != truth.is_held(*code)) {
             say(format_args!("key {code} is {}", if self.is_held(code) { "held" } else { "not held" }));
         }
@@ -162,18 +167,12 @@ impl InputState {
             say(format_args!("the slot is {}, not {}", self.slot, truth.slot));
         }
         for slot in 0..self.slots.len().max(truth.slots.len()) {
-            contact_difference(slot, self.contact(slot), truth.contact(slot), &mut say);
+            contact_difference(slot, self.contact(slot), truth.contact(slot), say);
         }
-        (!text.is_empty()).then_some(text)
     }
 }
 
-fn contact_difference(
-    slot: usize,
-    is: Option<Contact>,
-    should: Option<Contact>,
-    say: &mut impl FnMut(std::fmt::Arguments<'_>),
-) {
+fn contact_difference(slot: usize, is: Option<Contact>, should: Option<Contact>, say: &mut impl FnMut(Arguments<'_>)) {
     match (is, should) {
         (Some(is), None) => say(format_args!("slot {slot} has contact {}, not none", is.tracking_id)),
         (None, Some(should)) => say(format_args!("slot {slot} has no contact, not {}", should.tracking_id)),
@@ -189,7 +188,9 @@ fn contact_difference(
 
 impl PartialEq for InputState {
     fn eq(&self, other: &InputState) -> bool {
-        self.difference(other).is_none()
+        let mut same = true;
+        self.each_difference(other, &mut |_| same = false);
+        same
     }
 }
 
