@@ -13,12 +13,12 @@ pub(crate) type Seen = (u32, bool, usize, Vec<u8>);
 /// What the back end offers.
 pub(crate) const FEATURES: u64 = 1 << feature::PROTOCOL_FEATURES | 1 << feature::VERSION_1 | 1 << feature::EVENT_IDX;
 
-/// Answers what has an answer, acknowledges what asks for it, until the front end hangs up. `config` sees GET_CONFIG and
-/// SET_CONFIG, and changes the payload of the first into its answer.
+/// Answers what has an answer, acknowledges what asks for it, until the front end hangs up. `device` sees each message
+/// before it is answered, and changes the payload of GET_CONFIG into the answer.
 pub(crate) fn record(
     stream: UnixStream,
     protocol_features: u64,
-    mut config: impl FnMut(u32, &mut [u8]) + Send + 'static,
+    mut device: impl FnMut(u32, &mut [u8]) + Send + 'static,
 ) -> JoinHandle<Vec<Seen>> {
     std::thread::spawn(move || {
         let mut end = FrontEnd::from_stream(stream);
@@ -33,9 +33,7 @@ pub(crate) fn record(
             end.fill(&mut payload, &mut fds, Deadline::secs(10)).unwrap();
             let need_reply = header.flags & wire::NEED_REPLY != 0;
             seen.push((header.request, need_reply, fds.len(), payload.clone()));
-            if [GET_CONFIG, SET_CONFIG].contains(&header.request) {
-                config(header.request, &mut payload);
-            }
+            device(header.request, &mut payload);
             let answer = match header.request {
                 GET_FEATURES => Some(FEATURES.to_ne_bytes().to_vec()),
                 GET_PROTOCOL_FEATURES => Some(protocol_features.to_ne_bytes().to_vec()),

@@ -172,10 +172,13 @@ impl InputMachine {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
     use crate::control::recorder::{self, Seen, record};
     use crate::control::{protocol, request};
     use crate::input::config::tests::tablet;
+    use crate::memory::UVA_BASE;
 
     const ALL: u64 = 1 << protocol::MQ
         | 1 << protocol::REPLY_ACK
@@ -223,15 +226,30 @@ mod tests {
 
     #[test]
     fn buffers_are_posted_after_the_rings_were_enabled() {
-        machine(Vmm::default(), |vm| {
-            vm.driver.rings().iter().for_each(|ring| assert_eq!(ring.used_idx(), 0));
-            assert_eq!(vm.driver.rings()[0].avail_idx(), 4);
-        });
-        let (front, theirs) = FrontEnd::pair().unwrap();
-        let _back_end = record(theirs, ALL, |_, _| {});
-        let mut vm = InputMachine::realize(front, InputMachineOptions::qemu().unwrap()).unwrap();
-        vm.start().unwrap();
-        assert_eq!(vm.driver.rings()[0].avail_idx(), 0);
+        for vmm in MONITORS {
+            let (front, theirs) = FrontEnd::pair().unwrap();
+            let options = InputMachineOptions {
+                memory: GuestMemory::flat(4 << 20).unwrap(),
+                ..InputMachineOptions::new(vmm).unwrap()
+            };
+            let memory = options.memory.clone();
+            let (mut model, _) = tablet();
+            let (mut avail, posted) = (Vec::new(), Arc::new(Mutex::new(Vec::new())));
+            let seen = posted.clone();
+            let back_end = record(theirs, ALL, move |request, payload| {
+                model.access(request, payload);
+                match request {
+                    request::SET_VRING_ADDR => avail.push(u64::from_ne_bytes(payload[24..32].try_into().unwrap())),
+                    request::SET_VRING_ENABLE => seen.lock().unwrap().push(memory.read_u16(avail[0] - UVA_BASE + 2)),
+                    _ => {}
+                }
+            });
+            let vm = InputMachine::boot(front, options).unwrap();
+            assert_eq!(vm.driver.rings()[0].avail_idx(), vmm.input_queue_size(), "{vmm:?}");
+            drop(vm);
+            back_end.join().unwrap();
+            assert_eq!(*posted.lock().unwrap(), [0, 0], "{vmm:?}");
+        }
     }
 
     #[test]
