@@ -6,10 +6,11 @@
 //!
 //! | module | what it plays |
 //! |---|---|
-//! | [`control`] | the front end on the control socket: any message, well or badly formed, and QEMU's own sequences |
+//! | [`control`] | the front end on the control socket: any message, well or badly formed, and the sequences of QEMU and of others |
 //! | [`memory`] | guest RAM in memfds: regions, gaps, offsets, a page allocator |
 //! | [`ring`] | the driver's half of a split virtqueue |
 //! | [`gpu`] | a virtio-gpu guest driver over two rings |
+//! | [`input`] | a virtio-input guest driver over two rings, its look at the config, and what its guest makes of the events |
 //! | [`display`] | QEMU's end of the display socket, strict, and a bare reader for benches |
 //! | [`machine`] | all of these joined: a virtual machine that boots, pauses, resumes and resets |
 //! | [`program`] | a back-end process: started, watched, measured and ended |
@@ -25,6 +26,7 @@ mod deadline;
 pub mod display;
 mod error;
 pub mod gpu;
+pub mod input;
 pub mod machine;
 pub mod memory;
 pub mod program;

@@ -1,9 +1,9 @@
 //! The driver and the drain allocate nothing in steady state, so that a count of a back end's allocations, or a bench of
 //! it in the same process, is a count of the back end's alone. Needs a peer, as `peer.rs` does.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use seat_frontend::Deadline;
 use seat_frontend::control::{DeviceKind, Qemu, Start};
@@ -12,28 +12,6 @@ use seat_frontend::gpu::{Backing, GpuDriver, GpuOptions, Rect, format};
 use seat_frontend::machine::LINUX_FEATURES;
 use seat_frontend::memory::GuestMemory;
 use seat_frontend::program::{Program, peer};
-
-struct Counting;
-
-static CALLS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged; the counter touches no memory that it hands out. Needed
-// because a global allocator can be had no other way.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_steady_stream_of_frames_and_cursor_moves_allocates_nothing() {
@@ -55,11 +33,11 @@ fn a_steady_stream_of_frames_and_cursor_moves_allocates_nothing() {
     let mut before = 0;
     for round in 0..1100u64 {
         if round == 100 {
-            before = CALLS.load(Ordering::Relaxed);
+            before = counting::calls().0;
         }
         driver.transfer_and_flush(1, rect, 0).unwrap();
         driver.move_cursor(0, 1, (round as u32, 1)).unwrap();
         drain.wait(Deadline::secs(10), |totals| totals.updates > round).unwrap();
     }
-    assert_eq!(CALLS.load(Ordering::Relaxed) - before, 0);
+    assert_eq!(counting::calls().0 - before, 0);
 }

@@ -14,7 +14,8 @@ use crate::memory::{Region, RegionSpec};
 impl FrontEnd {
     /// Sends a message that has a reply of its own and returns the reply.
     pub fn ask(&mut self, request: u32, payload: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Reply> {
-        self.send(request, 0, payload, fds)?;
+        let every = self.policy == AckPolicy::Every && self.has(protocol::REPLY_ACK);
+        self.send(request, if every { wire::NEED_REPLY } else { 0 }, payload, fds)?;
         self.reply(request)
     }
 
@@ -53,7 +54,7 @@ impl FrontEnd {
         self.has(protocol::REPLY_ACK)
             && message != request::GPU_SET_SOCKET
             && match self.policy {
-                AckPolicy::Always => true,
+                AckPolicy::Always | AckPolicy::Every => true,
                 AckPolicy::Never => false,
                 AckPolicy::Qemu10 => always_synchronous.contains(&message),
                 AckPolicy::Qemu11 => always_synchronous.contains(&message) || notifiers.contains(&message),

@@ -1,9 +1,10 @@
 //! The front end's side of the control socket.
 //!
 //! [`FrontEnd`] sends any bytes at all ([`FrontEnd::send`], [`FrontEnd::send_pieces`]) and reads replies under a
-//! deadline. `messages` has one method for each message, `sequence` the orders in which QEMU sends them, [`wire`] the
-//! layouts. A reply is accepted as QEMU accepts it: the same number, flags exactly version 1 and REPLY.
+//! deadline. `messages` has one method for each message, `sequence` the orders in which QEMU sends them, `generic` those of
+//! other machine monitors, [`wire`] the layouts. A reply is accepted as QEMU accepts it: the same number, flags exactly version 1 and REPLY.
 
+mod generic;
 mod messages;
 mod sequence;
 pub mod wire;
@@ -17,6 +18,7 @@ use crate::deadline::{Deadline, wait_readable};
 use crate::error::{Error, Result};
 use crate::sys::{FdBuffer, receive, send_all};
 
+pub use generic::Vmm;
 pub use sequence::{DeviceKind, Offer, Qemu, Start};
 pub use wire::{VringAddr, feature, protocol, request};
 
@@ -32,6 +34,9 @@ pub enum AckPolicy {
     Qemu10,
     /// All that have no reply of their own, but not GPU_SET_SOCKET (it never has an answer).
     Always,
+    /// These, and all that have a reply of their own too, where the bit means nothing: rust-vmm's front ends set it in
+    /// each message once REPLY_ACK is negotiated.
+    Every,
     /// None.
     Never,
 }
@@ -227,5 +232,7 @@ impl FrontEnd {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod recorder;
 #[cfg(test)]
 mod tests;

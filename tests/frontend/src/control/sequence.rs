@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::wire::{feature, protocol};
-use super::{AckPolicy, FrontEnd};
+use super::{AckPolicy, FrontEnd, Vmm};
 use crate::error::{Error, Result};
 use crate::memory::Region;
 use crate::ring::Ring;
@@ -44,6 +44,14 @@ impl Qemu {
         }
     }
 
+    /// How many entries the queues of its input device have.
+    pub fn input_queue_size(self) -> u16 {
+        match self {
+            Qemu::V7_2 => 64,
+            Qemu::V10_0 | Qemu::V11_1 => 4,
+        }
+    }
+
     /// The features that its display answers: EDID and DMABUF2, or none.
     pub fn display_features(self) -> u64 {
         match self {
@@ -52,7 +60,7 @@ impl Qemu {
         }
     }
 
-    fn policy(self) -> AckPolicy {
+    pub(super) fn policy(self) -> AckPolicy {
         match self {
             Qemu::V7_2 | Qemu::V10_0 => AckPolicy::Qemu10,
             Qemu::V11_1 => AckPolicy::Qemu11,
@@ -106,20 +114,24 @@ pub struct Start<'a> {
 /// What the sequences remember.
 #[derive(Default)]
 pub(super) struct Sequence {
-    qemu: Qemu,
-    kind: DeviceKind,
-    masked: Vec<EventFd>,
-    errors: Vec<EventFd>,
-    bases: Vec<u32>,
-    back_channel: Option<UnixStream>,
-    memory_sent: bool,
-    started: bool,
+    pub(super) vmm: Vmm,
+    pub(super) kind: DeviceKind,
+    pub(super) masked: Vec<EventFd>,
+    pub(super) errors: Vec<EventFd>,
+    pub(super) bases: Vec<u32>,
+    pub(super) back_channel: Option<UnixStream>,
+    pub(super) memory_sent: bool,
+    pub(super) started: bool,
+    /// Paused by a monitor that only disables the rings.
+    pub(super) disabled: bool,
 }
 
 impl FrontEnd {
-    /// QEMU's messages when the device is made, before the guest runs.
-    pub fn realize(&mut self, qemu: Qemu, kind: DeviceKind, queues: usize) -> Result<Offer> {
-        self.set_ack_policy(qemu.policy());
+    /// The monitor's messages when the device is made, before the guest runs.
+    pub fn realize(&mut self, vmm: impl Into<Vmm>, kind: DeviceKind, queues: usize) -> Result<Offer> {
+        let vmm = vmm.into();
+        self.set_ack_policy(vmm.policy());
+        let Vmm::Qemu(qemu) = vmm else { return self.realize_generic(vmm, kind, queues) };
         let mut offer = Offer { features: self.get_features()?, ..Offer::default() };
         if !self.offers(feature::PROTOCOL_FEATURES) {
             return Err(Error::fault("PROTOCOL_FEATURES is not offered, so there can be no config space"));
@@ -138,7 +150,7 @@ impl FrontEnd {
         let back_channel = self.has(protocol::BACKEND_REQ).then(|| self.set_backend_req_fd()).transpose()?;
         self.set_owner()?;
         offer.features = self.get_features()?;
-        self.sequence = Sequence { qemu, kind, back_channel, ..Sequence::default() };
+        self.sequence = Sequence { vmm, kind, back_channel, ..Sequence::default() };
         for index in 0..queues {
             let (masked, error) = (new_eventfd()?, new_eventfd()?);
             self.set_vring_call(index as u32, Some(masked.as_fd()))?;
@@ -157,6 +169,7 @@ impl FrontEnd {
     /// What QEMU sends at DRIVER_OK, and at `cont` after a `stop`: then the bases are those of the last stop.
     pub fn start(&mut self, start: &Start<'_>) -> Result<()> {
         assert_eq!(start.rings.len(), self.sequence.bases.len(), "one ring for each queue that was realized");
+        let Vmm::Qemu(qemu) = self.sequence.vmm else { return self.start_generic(start) };
         let kind = self.sequence.kind;
         if kind == DeviceKind::Gpu {
             if let Some(socket) = start.gpu_socket {
@@ -168,7 +181,7 @@ impl FrontEnd {
         self.status_features_ok()?;
         self.send_memory(start.memory)?;
         for (index, ring) in start.rings.iter().enumerate() {
-            self.start_ring(index as u32, ring)?;
+            self.start_ring(index as u32, ring, qemu.first_kicks())?;
             if kind == DeviceKind::Input {
                 self.masked_call(index)?;
             }
@@ -187,6 +200,7 @@ impl FrontEnd {
     /// What QEMU sends when the driver lets go of the device, when the guest is paused, and before it exits. The caller
     /// closes its end of the display socket first. Returns the rings' next avail indices.
     pub fn stop(&mut self) -> Result<Vec<u32>> {
+        let Vmm::Qemu(_) = self.sequence.vmm else { return self.stop_generic() };
         let queues = self.sequence.bases.len() as u32;
         for index in 0..queues {
             self.set_vring_enable(index, false)?;
@@ -211,30 +225,36 @@ impl FrontEnd {
         Ok(())
     }
 
-    /// QMP `stop`: the same messages as at a reset, but no RESET_DEVICE, and the bases stay.
+    /// QMP `stop`: the same messages as at a reset, but no RESET_DEVICE, and the bases stay. Monitors other than QEMU only
+    /// disable the rings, and no bases are known.
     pub fn pause(&mut self) -> Result<Vec<u32>> {
-        self.stop()
+        match self.sequence.vmm {
+            Vmm::Qemu(_) => self.stop(),
+            _ => self.disable_generic().map(|()| Vec::new()),
+        }
     }
 
-    /// QMP `cont`: the same messages as at DRIVER_OK, with the bases of the last stop and a new display socket.
+    /// QMP `cont`: the same messages as at DRIVER_OK, with the bases of the last stop and a new display socket. Monitors
+    /// other than QEMU only enable the rings again.
     pub fn resume(&mut self, start: &Start<'_>) -> Result<()> {
         self.start(start)
     }
 
     /// The guest's look at the device config, at the size that this QEMU reads, twice as Linux makes it do.
     pub fn probe_config(&mut self) -> Result<Vec<u8>> {
-        let size = match self.sequence.kind {
-            DeviceKind::Gpu => self.sequence.qemu.gpu_config_size(),
-            DeviceKind::Input => 136,
+        let size = match (self.sequence.kind, self.sequence.vmm) {
+            (DeviceKind::Gpu, Vmm::Qemu(qemu)) => qemu.gpu_config_size(),
+            (DeviceKind::Gpu, _) => Qemu::default().gpu_config_size(),
+            (DeviceKind::Input, _) => 136,
         };
         self.get_config(0, size)?;
         self.get_config(0, size)
     }
 
     /// How often the back end signalled ring `index` as broken since the last look, by the descriptor of
-    /// [`FrontEnd::realize`].
+    /// [`FrontEnd::realize`]; 0 where the monitor announced none.
     pub fn ring_errors(&self, index: usize) -> u64 {
-        self.sequence.errors[index].read().unwrap_or(0)
+        self.sequence.errors.get(index).map_or(0, |error| error.read().unwrap_or(0))
     }
 
     /// Our end of the back end's own channel, where BACKEND_REQ is negotiated.
@@ -252,11 +272,11 @@ impl FrontEnd {
         self.sequence.bases[index] = base;
     }
 
-    fn start_ring(&mut self, index: u32, ring: &Ring) -> Result<()> {
+    fn start_ring(&mut self, index: u32, ring: &Ring, kicks: u64) -> Result<()> {
         self.set_vring_num(index, ring.size().into())?;
         self.set_vring_base(index, self.sequence.bases[index as usize])?;
         self.set_vring_addr(&ring.addresses(index, self.has(protocol::GPA_ADDRESSES)))?;
-        (0..self.sequence.qemu.first_kicks()).for_each(|_| ring.kick_now());
+        (0..kicks).for_each(|_| ring.kick_now());
         self.set_vring_kick(index, Some(ring.kick_fd()))
     }
 

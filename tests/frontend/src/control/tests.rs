@@ -1,62 +1,28 @@
 //! The front end against a back end of a few lines that writes down what it is told.
 
 use std::os::fd::AsFd;
-use std::thread::JoinHandle;
 
+use super::recorder::{Seen, record};
 use super::*;
 use crate::gpu::{GpuDriver, GpuOptions};
 use crate::memory::GuestMemory;
 use request::*;
 
-/// A message as the back end saw it.
-type Seen = (u32, bool, usize, Vec<u8>);
-
-const FEATURES: u64 = 1 << feature::PROTOCOL_FEATURES | 1 << feature::VERSION_1;
-
-/// Answers what has an answer, acknowledges what asks for it, until the front end hangs up.
-fn back_end(stream: UnixStream, protocol_features: u64) -> JoinHandle<Vec<Seen>> {
-    std::thread::spawn(move || {
-        let mut end = FrontEnd::from_stream(stream);
-        let mut seen = Vec::new();
-        loop {
-            let (mut header, mut fds) = ([0; wire::HEADER_SIZE], Vec::new());
-            if end.fill(&mut header, &mut fds, Deadline::secs(10)).is_err() {
-                return seen;
-            }
-            let header = wire::Header::decode(&header);
-            let mut payload = vec![0; header.size as usize];
-            end.fill(&mut payload, &mut fds, Deadline::secs(10)).unwrap();
-            let answer = match header.request {
-                GET_FEATURES => Some(FEATURES.to_ne_bytes().to_vec()),
-                GET_PROTOCOL_FEATURES => Some(protocol_features.to_ne_bytes().to_vec()),
-                GET_QUEUE_NUM => Some(2u64.to_ne_bytes().to_vec()),
-                GET_MAX_MEM_SLOTS => Some(509u64.to_ne_bytes().to_vec()),
-                GET_CONFIG => Some(payload.clone()),
-                GET_VRING_BASE => Some(wire::vring_state(payload[0].into(), 40 + u32::from(payload[0])).to_vec()),
-                _ if header.flags & wire::NEED_REPLY != 0 => Some(vec![0; 8]),
-                _ => None,
-            };
-            if let Some(answer) = answer {
-                end.send(header.request, wire::REPLY, &answer, &[]).unwrap();
-            }
-            seen.push((header.request, header.flags & wire::NEED_REPLY != 0, fds.len(), payload));
-        }
-    })
-}
-
 /// Everything from realize to a reset and a second start.
-fn session(qemu: Qemu, kind: DeviceKind, protocol_features: u64) -> Vec<Seen> {
+fn session(vmm: impl Into<Vmm>, kind: DeviceKind, protocol_features: u64) -> Vec<Seen> {
     let (mut front, theirs) = FrontEnd::pair().unwrap();
-    let back_end = back_end(theirs, protocol_features);
+    let vmm = vmm.into();
+    let back_end = record(theirs, protocol_features, |_, _| {});
     let memory = GuestMemory::scattered(8 << 20).unwrap();
     let driver = GpuDriver::new(&memory, GpuOptions::default()).unwrap();
     let (socket, _other) = UnixStream::pair().unwrap();
     let gpu_socket = (kind == DeviceKind::Gpu).then(|| socket.as_fd());
     let start = Start { memory: memory.regions(), rings: &driver.rings(), features: 0, gpu_socket };
-    front.realize(qemu, kind, 2).unwrap();
+    front.realize(vmm, kind, 2).unwrap();
     front.probe_config().unwrap();
     front.start(&start).unwrap();
-    assert_eq!(front.pause().unwrap(), [40, 41]);
+    let bases = front.pause().unwrap();
+    assert_eq!(bases, if matches!(vmm, Vmm::Qemu(_)) { vec![40, 41] } else { vec![] });
     front.resume(&start).unwrap();
     front.reset().unwrap();
     front.start(&start).unwrap();
@@ -176,6 +142,47 @@ fn features_are_masked_by_the_highest_bit_that_a_qemu_knows() {
     assert_eq!(set(Qemu::V7_2), 0xfffd);
     assert_eq!(set(Qemu::V10_0), 0xefffd);
     assert_eq!(set(Qemu::V11_1), 0x6efffd);
+}
+
+const GENERIC_START: [u32; 14] = [
+    SET_FEATURES,
+    SET_MEM_TABLE,
+    SET_VRING_NUM,
+    SET_VRING_NUM,
+    SET_VRING_ADDR,
+    SET_VRING_BASE,
+    SET_VRING_CALL,
+    SET_VRING_KICK,
+    SET_VRING_ADDR,
+    SET_VRING_BASE,
+    SET_VRING_CALL,
+    SET_VRING_KICK,
+    SET_VRING_ENABLE,
+    SET_VRING_ENABLE,
+];
+
+#[test]
+fn a_plain_monitors_messages_come_in_the_generic_order() {
+    let seen = session(Vmm::Plain, DeviceKind::Input, bits(&USUAL) | 1 << protocol::RESET_DEVICE);
+    let realize = [SET_OWNER, GET_FEATURES, GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, GET_QUEUE_NUM];
+    let pause_and_resume = [SET_VRING_ENABLE; 4];
+    let reset = [SET_VRING_ENABLE, GET_VRING_BASE, SET_VRING_ENABLE, GET_VRING_BASE];
+    let parts: [&[u32]; 6] = [&realize, &[GET_CONFIG; 2], &GENERIC_START, &pause_and_resume, &reset, &GENERIC_START];
+    assert_eq!(numbers(&seen), parts.concat());
+    let acknowledged = &seen.iter().find(|m| m.0 == SET_PROTOCOL_FEATURES).unwrap().3;
+    assert_eq!(*acknowledged, bits(&[protocol::MQ, protocol::REPLY_ACK, protocol::CONFIG]).to_ne_bytes());
+}
+
+#[test]
+fn cloud_hypervisor_sends_a_table_despite_slots_and_asks_for_every_reply() {
+    let seen = session(Vmm::CloudHypervisor, DeviceKind::Input, bits(&USUAL));
+    let numbers = numbers(&seen);
+    assert!(!numbers.contains(&ADD_MEM_REG) && !numbers.contains(&GET_MAX_MEM_SLOTS));
+    let start = numbers.iter().position(|number| *number == SET_FEATURES).unwrap();
+    assert_eq!(numbers[start..start + 15], [&GENERIC_START[..], &[SET_BACKEND_REQ_FD]].concat());
+    let negotiated = numbers.iter().position(|number| *number == SET_PROTOCOL_FEATURES).unwrap();
+    assert!(seen[..=negotiated].iter().all(|message| !message.1));
+    assert!(seen[negotiated + 1..].iter().all(|message| message.1));
 }
 
 #[test]

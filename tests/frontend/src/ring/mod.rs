@@ -260,6 +260,11 @@ impl Ring {
         self.avail_idx = self.avail_idx.wrapping_add(1);
     }
 
+    /// Whether a used element is there to be taken.
+    pub fn has_used(&self) -> bool {
+        self.used.u16(layout::IDX) != self.used_idx
+    }
+
     /// Takes the next used element, if there is one. An element that names no chain in flight is a fault.
     pub fn poll_used(&mut self) -> Result<Option<Used>> {
         let ahead = self.used.u16(layout::IDX).wrapping_sub(self.used_idx);
