@@ -246,10 +246,7 @@ impl<P: Place> Input<P> {
     /// Gives the guest what waits, as far as it has buffers, and calls it once.
     fn deliver(&mut self, rings: &mut Rings<'_>) -> Turn {
         let memory = rings.memory;
-        let Some(ring) = rings.rings.get_mut(EVENTS).filter(|ring| ring.running()) else {
-            self.batch.pause();
-            return Turn::Done;
-        };
+        let Some(ring) = rings.rings.get_mut(EVENTS).filter(|ring| ring.running()) else { return Turn::Done };
         let mut turn = Turn::More;
         for _ in 0..EVENTS_A_TURN {
             let Some(event) = self.batch.upcoming() else {
@@ -461,6 +458,9 @@ impl<P: Place> Device for Input<P> {
     }
 
     fn ready(&mut self, source: u8, readiness: Readiness, rings: &mut Rings<'_>) -> Result<Turn, Over> {
+        if !rings.rings.get(EVENTS).is_some_and(Ring::running) {
+            self.batch.pause();
+        }
         if source == REPLUG {
             self.news()?;
         } else if readiness.hangup || self.follow().is_err() {
