@@ -32,10 +32,11 @@ pub fn hand_over<N: Node>(node: &mut N, to_us: bool) -> io::Result<()> {
     if !held.is_held() {
         return node.set_grabbed(to_us);
     }
-    let mut released = held.clone();
-    released.release();
     let (mut endings, mut beginnings) = (Vec::new(), Vec::new());
-    differences(&held, &released, true, &mut endings);
+    differences(&held, &held, true, &mut endings);
+    // Not `release`: the endings also leave another slot current.
+    let mut released = held.clone();
+    endings.iter().for_each(|event| released.apply(*event));
     differences(&released, &held, false, &mut beginnings);
     if let Err(error) = node.write(&endings) {
         debug!("what is held cannot be let go: {error}");
