@@ -300,8 +300,10 @@ impl<P: Place> Input<P> {
                 }
             }
         }
-        ring.notify(memory);
+        // When a buffer is back, its light is lit.
         self.write_out();
+        let Some(ring) = rings.rings.get_mut(STATUS) else { return Turn::Done };
+        ring.notify(memory);
         turn
     }
 
@@ -425,6 +427,10 @@ impl<P: Place> Device for Input<P> {
     fn ring_started(&mut self, queue: usize, fresh: bool) {
         if queue == EVENTS && fresh {
             self.new_guest();
+            if !self.batch.is_present() {
+                // It could not be had when the front end came.
+                self.settle_owner();
+            }
         }
     }
 
