@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each crate uses a part of this")]
 
 pub mod canvas;
+pub mod devices;
+pub mod evdev;
 pub mod picture;
 pub mod random;
 

@@ -1,92 +1,20 @@
-//! In steady state the back end allocates nothing: not for a frame, not for a cursor, not for a question, not for a display
-//! that is slow. It runs in a thread of this process, under an allocator that counts what that thread asks for.
+//! The screen: not for a frame, not for a cursor, not for a question, not for a display that is slow.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests panic")]
-#![allow(clippy::cast_possible_truncation, reason = "the numbers are the tests' own")]
-
-mod common;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::backtrace::Backtrace;
-use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::MutexGuard;
 use std::thread::JoinHandle;
 
-use nix::sys::signal::SigSet;
-use nix::sys::signalfd::SignalFd;
 use seat_frontend::control::FrontEnd;
 use seat_frontend::gpu::{Backing, Command, GpuDriver, Rect, format};
 use seat_frontend::machine::GpuMachine;
-use vhost_seat::backend;
 use vhost_seat::gpu::{Gpu, Options};
-use vhost_seat::socket::Endpoint;
 
-use common::canvas::{Canvas, Settled, await_picture};
-use common::picture::Picture;
-use common::random::Random;
-use common::{options, patient};
+use super::common::canvas::{Canvas, Settled, await_picture};
+use super::common::picture::Picture;
+use super::common::random::Random;
+use super::common::{options, patient};
+use super::{ROUNDS, WARM_UP};
 
-/// Rounds until everything that grows has grown.
-const WARM_UP: u32 = 300;
-/// Rounds that are counted.
-const ROUNDS: u32 = 3000;
-
-/// Counts the allocations of the threads that are watched, while it is armed.
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-static ARMED: AtomicBool = AtomicBool::new(false);
-static COUNT: AtomicU64 = AtomicU64::new(0);
-/// Where the first one came from.
-static FIRST: Mutex<Option<String>> = Mutex::new(None);
-
-thread_local! {
-    static WATCHED: Cell<bool> = const { Cell::new(false) };
-}
-
-fn note() {
-    if !ARMED.load(Ordering::Relaxed) || !WATCHED.try_with(Cell::get).unwrap_or(false) {
-        return;
-    }
-    if COUNT.fetch_add(1, Ordering::Relaxed) == 0 {
-        // Taking the trace allocates too.
-        WATCHED.set(false);
-        let trace = Backtrace::force_capture().to_string();
-        *FIRST.lock().unwrap() = Some(trace);
-        WATCHED.set(true);
-    }
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; the counters touch no memory that it hands out. Needed
-// because a global allocator can be had no other way.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-/// A guest, and the back end in a watched thread. One at a time, for there is one count.
+/// A guest, and the back end in a watched thread.
 struct Watched {
     vm: GpuMachine,
     settled: Settled,
@@ -96,15 +24,9 @@ struct Watched {
 
 impl Watched {
     fn boot() -> Watched {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let turn = super::turn();
         let (front, theirs) = FrontEnd::pair().unwrap();
-        let back_end = std::thread::spawn(move || {
-            WATCHED.set(true);
-            let signals = SignalFd::new(&SigSet::empty()).unwrap();
-            let gpu = Gpu::new(Options { max_hostmem: 256 << 20 });
-            backend::serve(gpu, Endpoint::Connected(theirs), signals).unwrap();
-        });
+        let back_end = std::thread::spawn(move || super::serve(Gpu::new(Options { max_hostmem: 256 << 20 }), theirs));
         let mut vm = GpuMachine::boot(patient(front), options()).unwrap();
         vm.driver.set_timeout(std::time::Duration::from_secs(60));
         let settled = Settled::new(&mut vm);
@@ -117,17 +39,12 @@ impl Watched {
             round(&mut self.vm, n);
         }
         self.come_to_rest();
-        COUNT.store(0, Ordering::SeqCst);
-        ARMED.store(true, Ordering::SeqCst);
-        for n in 0..ROUNDS {
-            round(&mut self.vm, n);
-        }
-        self.come_to_rest();
-        ARMED.store(false, Ordering::SeqCst);
-
-        let count = COUNT.load(Ordering::SeqCst);
-        let first = FIRST.lock().unwrap().take().unwrap_or_default();
-        assert_eq!(count, 0, "allocations in {ROUNDS} rounds, the first one here:\n{first}");
+        super::assert_allocates_nothing(|| {
+            for n in 0..ROUNDS {
+                round(&mut self.vm, n);
+            }
+            self.come_to_rest();
+        });
         drop(self.vm);
         self.back_end.join().unwrap();
     }

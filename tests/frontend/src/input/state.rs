@@ -89,6 +89,12 @@ impl InputState {
         self.slots[slot][usize::from(code - abs::MT_TOUCH_MAJOR)] = value;
     }
 
+    /// One axis of a slot, whether anything touches there or not.
+    pub fn slot_axis(&self, slot: usize, code: u16) -> i32 {
+        assert!(is_slot_axis(code), "axis {code:#x} is not one of a slot");
+        self.slots[slot][usize::from(code - abs::MT_TOUCH_MAJOR)]
+    }
+
     /// Whether a key or button is held.
     pub fn is_held(&self, code: u16) -> bool {
         self.keys[usize::from(code) / 64] >> (code % 64) & 1 == 1
