@@ -1,4 +1,7 @@
 //! A client of an evdev node: what the device is, what it sends, how it stands, what it can be told.
+//!
+//! Asking how keys, LEDs, sounds or switches stand makes the kernel take the events of that type, which the answer has
+//! overtaken, out of what the client has not read yet; a frame of nothing else may stay behind as an empty one.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
