@@ -70,6 +70,12 @@ impl Description {
         self
     }
 
+    /// The same device without its properties.
+    pub fn without_properties(mut self) -> Self {
+        self.properties.clear();
+        self
+    }
+
     /// Adds an event type with codes.
     pub(crate) fn add(&mut self, kind: u16, codes: impl IntoIterator<Item = u16>) {
         self.codes.entry(EV_SYN).or_default();

@@ -33,6 +33,7 @@ pub struct InVm {
     filters: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
     memory_mib: u32,
+    kvm: bool,
     patience: Duration,
     ran: OnceLock<Ran>,
 }
@@ -53,6 +54,7 @@ impl InVm {
             filters: &[],
             environment: &[],
             memory_mib: 512,
+            kvm: false,
             patience: Duration::from_secs(300),
             ran: OnceLock::new(),
         }
@@ -74,6 +76,13 @@ impl InVm {
     /// The guest's memory (512).
     pub const fn memory_mib(mut self, mib: u32) -> Self {
         self.memory_mib = mib;
+        self
+    }
+
+    /// The tests boot guests of their own ([`Config::nested`]): KVM, and 1 GiB of memory.
+    pub const fn nesting(mut self) -> Self {
+        self.kvm = true;
+        self.memory_mib = 1024;
         self
     }
 
@@ -123,7 +132,8 @@ impl InVm {
                 return Err(Error::Failed(text));
             }
         }
-        let mut vm = Config::uinput().memory_mib(self.memory_mib).boot(lab)?;
+        let config = Config::uinput().memory_mib(self.memory_mib);
+        let mut vm = if self.kvm { config.with_kvm() } else { config }.boot(lab)?;
         vm.set_patience(self.patience);
         let ended = vm.exec(&self.order(lab, &program, &folder)?)?;
         let status = ended.status.map_or("a signal".to_owned(), |status| format!("status {status}"));

@@ -28,6 +28,8 @@ pub enum Drivers {
     Gpu,
     /// uinput and evdev, and the host's root.
     Uinput,
+    /// The same and KVM: the emulated processor is an AMD that has SVM.
+    UinputAndKvm,
     /// virtio inputs and evdev.
     Input,
 }
@@ -37,6 +39,7 @@ impl Drivers {
         match self {
             Drivers::Gpu => &["virtio_pci", "virtio_gpu"],
             Drivers::Uinput => &["virtio_pci", "9pnet_virtio", "9p", "evdev", "uinput"],
+            Drivers::UinputAndKvm => &["virtio_pci", "9pnet_virtio", "9p", "evdev", "uinput", "kvm_amd"],
             Drivers::Input => &["virtio_pci", "evdev", "virtio_input"],
         }
     }
@@ -45,6 +48,7 @@ impl Drivers {
         match self {
             Drivers::Gpu => "initramfs-gpu.cpio",
             Drivers::Uinput => "initramfs-uinput.cpio",
+            Drivers::UinputAndKvm => "initramfs-uinput-kvm.cpio",
             Drivers::Input => "initramfs-input.cpio",
         }
     }
@@ -60,7 +64,7 @@ pub struct Lab {
     folder: PathBuf,
     /// What it is made of; nothing where it is given.
     parts: Option<Parts>,
-    made: [OnceLock<Result<PathBuf>>; 3],
+    made: [OnceLock<Result<PathBuf>>; 4],
 }
 
 struct Parts {
