@@ -48,6 +48,16 @@ fn a_path_where_nothing_is_is_refused() {
 }
 
 #[test]
+fn the_device_is_looked_for_before_the_socket_file_is_made() {
+    let (_folder, path) = place();
+    let other = UnixListener::bind(&path).unwrap();
+    // Both are wrong: it does not come as far as to the second.
+    without_device().run(&[subject::socket_path(&path)]).assert_refused(1, NOWHERE);
+    other.set_nonblocking(true).unwrap();
+    assert!(other.accept().is_err());
+}
+
+#[test]
 fn a_folder_is_refused() {
     let folder = TempDir::new().unwrap();
     assert_refused(folder.path(), "Is a directory");
