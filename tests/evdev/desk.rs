@@ -56,6 +56,10 @@ impl Desk {
             }
             let came = vm.guest(&format!("frames {} 60 {name}", frames.len())).unwrap();
             assert_eq!(came, json!(frames), "{name}");
+            // The kernel itself tells a device each EV_MSC that it sends; a second time would be an echo of the guest's.
+            for sent in frames.iter().flatten().filter(|event| event.0 == EV_MSC) {
+                assert_eq!(device.next_told(soon()).unwrap(), *sent, "{name}");
+            }
         }
         let state = |vm: &mut Vm, name| vm.guest(&format!("state {name}")).unwrap();
         assert_eq!(state(vm, "Seat Keyboard")["keys"], json!([]));
@@ -66,7 +70,7 @@ impl Desk {
         assert_eq!(state(vm, "Seat Touch Screen")["slots"][ABS_MT_TRACKING_ID.to_string()], json!(slots));
     }
 
-    /// The keyboard's LEDs are lit and put out by the guest.
+    /// The keyboard's LEDs are lit and put out by the guest, and it is told nothing else.
     pub fn assert_leds_are_lit(&mut self, vm: &mut Vm) {
         for (led, lit) in [(LED_CAPSL, 1), (LED_NUML, 1), (LED_CAPSL, 0)] {
             vm.guest(&format!("write {EV_LED} {led} {lit} Seat Keyboard")).unwrap();

@@ -110,16 +110,8 @@ impl InVm {
             let lab = Lab::for_test()?;
             Some(self.run_all(lab).map_err(|error| error.to_string()))
         });
-        let name = name_of::<F>();
-        match ran {
-            None => {}
-            Some(Err(error)) => panic!("no tests in a guest: {error}"),
-            Some(Ok(report)) => match report.outcomes.get(name) {
-                Some(Outcome::Ok) => {}
-                Some(Outcome::Failed(words)) => panic!("in the guest {name} failed:\n{words}"),
-                Some(Outcome::Ignored) => panic!("in the guest {name} was ignored"),
-                None => panic!("in the guest {name} came to no end\n{}", report.end),
-            },
+        if let Err(why) = verdict(ran, name_of::<F>()) {
+            panic!("{why}");
         }
     }
 
@@ -156,6 +148,20 @@ impl InVm {
     }
 }
 
+/// How a test on the host ends after that run.
+fn verdict(ran: &Ran, name: &str) -> std::result::Result<(), String> {
+    let report = match ran {
+        None => return Ok(()),
+        Some(report) => report.as_ref().map_err(|error| format!("no tests in a guest: {error}"))?,
+    };
+    match report.outcomes.get(name) {
+        Some(Outcome::Ok) => Ok(()),
+        Some(Outcome::Failed(words)) => Err(format!("in the guest {name} failed:\n{words}")),
+        Some(Outcome::Ignored) => Err(format!("in the guest {name} was ignored")),
+        None => Err(format!("in the guest {name} came to no end\n{}", report.end)),
+    }
+}
+
 impl Default for InVm {
     fn default() -> Self {
         InVm::new()
@@ -180,5 +186,21 @@ mod tests {
         }
         let body = || {};
         assert_eq!(name(&body), "in_vm::tests::a_test_is_named_by_its_body");
+    }
+
+    #[test]
+    fn a_test_ends_as_it_did_in_the_guest() {
+        let outcomes = [
+            ("good".to_owned(), Outcome::Ok),
+            ("bad".to_owned(), Outcome::Failed("words".to_owned())),
+            ("left".to_owned(), Outcome::Ignored),
+        ];
+        let ran = Some(Ok(Report { outcomes: outcomes.into(), end: "the log".to_owned() }));
+        assert_eq!(verdict(&ran, "good"), Ok(()));
+        assert_eq!(verdict(&ran, "bad"), Err("in the guest bad failed:\nwords".to_owned()));
+        assert_eq!(verdict(&ran, "left"), Err("in the guest left was ignored".to_owned()));
+        assert_eq!(verdict(&ran, "other"), Err("in the guest other came to no end\nthe log".to_owned()));
+        assert_eq!(verdict(&Some(Err("why".to_owned())), "good"), Err("no tests in a guest: why".to_owned()));
+        assert_eq!(verdict(&None, "good"), Ok(()));
     }
 }
