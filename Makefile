@@ -3,13 +3,13 @@
 # Where things go. QEMU's documents name three folders for the files that describe back ends; libvirt reads
 # /usr/share/qemu/vhost-user and /etc/qemu/vhost-user, whatever the prefix. So:
 #
-#   PREFIX=/usr          (a package)      /usr/libexec/vhost-user-gpu          /usr/share/qemu/vhost-user/
-#   PREFIX=/usr/local    (an admin)       /usr/local/libexec/vhost-user-gpu    /etc/qemu/vhost-user/
+#   PREFIX=/usr          (a package)      /usr/libexec/vhost-user-*          /usr/share/qemu/vhost-user/
+#   PREFIX=/usr/local    (an admin)       /usr/local/libexec/vhost-user-*    /etc/qemu/vhost-user/
 #
-# The program keeps the name vhost-user-gpu: AppArmor's profile of libvirt lets it run /usr/lib, /usr/lib64, /usr/lib/qemu
-# and /usr/libexec + /vhost-user-gpu and no other. On Debian QEMU's own program is /usr/lib/qemu/vhost-user-gpu, so
-# /usr/libexec is free; where a distribution has QEMU's there (Fedora), say LIBEXECDIR=/usr/lib. A program of that name
-# that is not ours is never overwritten.
+# vhost-user-gpu keeps that name: AppArmor's profile of libvirt lets it run /usr/lib, /usr/lib64, /usr/lib/qemu and
+# /usr/libexec + /vhost-user-gpu and no other. On Debian QEMU's own program is /usr/lib/qemu/vhost-user-gpu, so
+# /usr/libexec is free; where a distribution has QEMU's there (Fedora), say LIBEXECDIR=/usr/lib. A program of one of the
+# names that is not ours is never overwritten, and then nothing is installed. libvirt does not start vhost-user-input.
 #
 # Files are taken in the order of their names, so QEMU's 50-qemu-gpu.json comes before our 50-vhost-seat-gpu.json.
 # PRIORITY=40 puts ours first; an empty /etc/qemu/vhost-user/50-qemu-gpu.json hides QEMU's.
@@ -27,19 +27,22 @@ PRIORITY   ?= 50
 
 CARGO   ?= cargo
 INSTALL ?= install
-# What is installed; built first if it is not there.
-BINARY  ?= $(or $(CARGO_TARGET_DIR),target)/release/vhost-user-gpu
+# The folder of what is installed; built first if it is not there.
+BUILT   ?= $(or $(CARGO_TARGET_DIR),target)/release
 # Where `make demo` leaves its pictures.
 PICTURES ?= $(or $(CARGO_TARGET_DIR),target)/demo
 
-PROGRAM  = $(LIBEXECDIR)/vhost-user-gpu
-JSON     = $(JSONDIR)/$(PRIORITY)-vhost-seat-gpu.json
+# Each device has a program vhost-user-DEVICE and a file that describes it.
+DEVICES    = gpu input
+BINARIES   = $(DEVICES:%=$(BUILT)/vhost-user-%)
+INSTALLS   = $(DEVICES:%=install-%)
+UNINSTALLS = $(DEVICES:%=uninstall-%)
 
-.PHONY: help build test lint format-check deps bench bench-vm demo install uninstall
+.PHONY: help build test lint format-check deps bench bench-vm demo ours install uninstall $(INSTALLS) $(UNINSTALLS)
 .SUFFIXES:
 
 help:
-	@echo 'make build      the program, optimised, in target/release'
+	@echo 'make build      the programs, optimised, in target/release'
 	@echo 'make test       set up what the tests need, then format, lints and all tests'
 	@echo 'make demo       boot a small guest on our screen and take a picture of it'
 	@echo 'make bench      measure beside the floor, and beside QEMU'"'"'s own program'
@@ -72,30 +75,37 @@ bench: build
 	$(CARGO) bench --locked --bench '*'
 
 bench-vm: deps build
-	$(CARGO) run --locked --release --package seat-vm --example frames -- '$(BINARY)'
+	$(CARGO) run --locked --release --package seat-vm --example frames -- '$(BUILT)/vhost-user-gpu'
 
 demo: deps build
-	$(CARGO) run --locked --release --package seat-vm --example demo -- '$(BINARY)' '$(PICTURES)'
+	$(CARGO) run --locked --release --package seat-vm --example demo -- '$(BUILT)/vhost-user-gpu' '$(PICTURES)'
 
-$(BINARY):
+$(BINARIES):
 	$(MAKE) build
 
-# The text is in every build of ours (--version prints it), and in no other program of the name.
-foreign = [ -e '$(DESTDIR)$(PROGRAM)' ] && ! grep -q 'vhost-seat' '$(DESTDIR)$(PROGRAM)'
+# The text is in every build of ours (--version prints it), and in no other program of these names.
+ours:
+	@for device in $(DEVICES); do program='$(DESTDIR)$(LIBEXECDIR)'/vhost-user-$$device; \
+	  if [ -e "$$program" ] && ! grep -q 'vhost-seat' "$$program"; then \
+	    echo "$$program is another program: left as it is, and nothing was done; choose another LIBEXECDIR" >&2; exit 1; \
+	  fi; done
 
-install: $(BINARY)
-	@if $(foreign); then echo '$(DESTDIR)$(PROGRAM) is another program: choose another LIBEXECDIR' >&2; exit 1; fi
+# All have to be there and all places free before the first is put into its place.
+$(INSTALLS): install-%: ours $(BINARIES)
 	$(INSTALL) -d '$(DESTDIR)$(LIBEXECDIR)' '$(DESTDIR)$(JSONDIR)'
-	$(INSTALL) -m 755 '$(BINARY)' '$(DESTDIR)$(PROGRAM)'
-	sed 's|@BINARY@|$(PROGRAM)|' 50-vhost-seat-gpu.json.in > '$(DESTDIR)$(JSON)'
-	chmod 644 '$(DESTDIR)$(JSON)'
+	$(INSTALL) -m 755 '$(BUILT)/vhost-user-$*' '$(DESTDIR)$(LIBEXECDIR)/vhost-user-$*'
+	sed 's|@BINARY@|$(LIBEXECDIR)/vhost-user-$*|' 50-vhost-seat-$*.json.in > '$(DESTDIR)$(JSONDIR)/$(PRIORITY)-vhost-seat-$*.json'
+	chmod 644 '$(DESTDIR)$(JSONDIR)/$(PRIORITY)-vhost-seat-$*.json'
+
+install: $(INSTALLS)
 	@case '$(LIBEXECDIR)' in /usr/lib|/usr/lib64|/usr/lib/qemu|/usr/libexec) ;; *) \
 	  if [ -z '$(DESTDIR)' ] && [ -e /etc/apparmor.d/usr.sbin.libvirtd ]; then \
-	    echo 'AppArmor keeps libvirt from running $(PROGRAM). Either install with PREFIX=/usr, or put the line'; \
-	    echo '  $(PROGRAM) PUx,'; \
+	    echo 'AppArmor keeps libvirt from running $(LIBEXECDIR)/vhost-user-gpu. Either install with PREFIX=/usr, or put the line'; \
+	    echo '  $(LIBEXECDIR)/vhost-user-gpu PUx,'; \
 	    echo 'into /etc/apparmor.d/local/usr.sbin.libvirtd (and usr.sbin.virtqemud) and load the profile again.'; \
 	  fi ;; esac
 
-uninstall:
-	@if $(foreign); then echo '$(DESTDIR)$(PROGRAM) is another program: left there' >&2; exit 1; fi
-	rm -f '$(DESTDIR)$(PROGRAM)' '$(DESTDIR)$(JSON)'
+$(UNINSTALLS): uninstall-%: ours
+	rm -f '$(DESTDIR)$(LIBEXECDIR)/vhost-user-$*' '$(DESTDIR)$(JSONDIR)/$(PRIORITY)-vhost-seat-$*.json'
+
+uninstall: $(UNINSTALLS)

@@ -16,7 +16,7 @@ const NO_3D: &str = "3D rendering is not supported yet; leave this option out";
 /// The program `vhost-user-gpu` and its options.
 #[derive(Debug, Default)]
 pub struct GpuProgram {
-    max_hostmem: Option<u64>,
+    pub max_hostmem: Option<u64>,
 }
 
 impl Program for GpuProgram {

@@ -14,10 +14,10 @@ use crate::input::{Input, Options};
 /// The program `vhost-user-input` and its options.
 #[derive(Debug, Default)]
 pub struct InputProgram {
-    evdev_path: Option<PathBuf>,
-    no_grab: Option<()>,
-    exit_on_unplug: Option<()>,
-    grab_toggle: Option<Keys>,
+    pub evdev_path: Option<PathBuf>,
+    pub no_grab: Option<()>,
+    pub exit_on_unplug: Option<()>,
+    pub grab_toggle: Option<Keys>,
 }
 
 impl Program for InputProgram {

@@ -16,20 +16,18 @@ fn assert_ends(mut program: Program, signal: Signal) {
     assert_eq!(program.stderr(), "", "a good end needs no words");
 }
 
-#[test]
-fn while_it_listens() {
+pub fn while_it_listens(subject: &Subject) {
     for signal in SIGNALS {
         let (_folder, path) = place();
-        assert_ends(listening_at(&path), signal);
+        assert_ends(subject.listening_at(&path), signal);
         assert!(!path.exists());
     }
 }
 
-#[test]
-fn while_a_front_end_is_connected() {
+pub fn while_a_front_end_is_connected(subject: &Subject) {
     for signal in SIGNALS {
         let (_folder, path) = place();
-        let program = listening_at(&path);
+        let program = subject.listening_at(&path);
         let mut front_end = FrontEnd::connect(&path).unwrap();
         assert_served(&mut front_end);
         assert_ends(program, signal);
@@ -38,21 +36,19 @@ fn while_a_front_end_is_connected() {
     }
 }
 
-#[test]
-fn while_a_message_is_half_there() {
+pub fn while_a_message_is_half_there(subject: &Subject) {
     for signal in SIGNALS {
-        let (program, mut front_end) = Program::on_fd(BINARY, &[]).unwrap();
+        let (program, mut front_end) = subject.on_fd(&[]);
         assert_served(&mut front_end);
         front_end.send_bytes(&[1, 0, 0, 0, 1, 0], &[]).unwrap();
         assert_ends(program, signal);
     }
 }
 
-#[test]
-fn while_it_is_still_starting() {
+pub fn while_it_is_still_starting(subject: &Subject) {
     for _ in 0..50 {
         let (_folder, path) = place();
-        let mut program = Program::spawn(BINARY, ["--socket-path".as_ref(), path.as_os_str()]).unwrap();
+        let mut program = subject.spawn_at(&path);
         program.signal(Signal::SIGTERM).unwrap();
         let ended = program.wait(patience()).unwrap();
         // Before main there is nobody yet to block the signal, but nothing to leave behind either.
@@ -61,12 +57,10 @@ fn while_it_is_still_starting() {
     }
 }
 
-#[test]
-fn though_the_parent_left_them_ignored() {
+pub fn though_the_parent_left_them_ignored(subject: &Subject) {
     for signal in SIGNALS {
         let (_folder, path) = place();
-        let mut shell = Command::new("sh");
-        shell.args(["-c", r#"trap "" TERM INT; exec "$0" "$@""#, BINARY]);
+        let mut shell = subject.shell(r#"trap "" TERM INT; exec "$0" "$@""#, &[]);
         shell.arg("--socket-path").arg(&path);
         let mut program = Program::from_command(shell).unwrap();
         program.wait_listening(&path, patience()).unwrap();

@@ -8,10 +8,14 @@ use serde_json::Value;
 
 use super::*;
 
-/// Runs `make` with this build's program; the folder stands for the whole machine.
+const DEVICES: [&str; 2] = ["gpu", "input"];
+
+/// Runs `make` with this build's programs; the folder stands for the whole machine.
 fn make(root: &TempDir, arguments: &[&str]) -> Output {
     let mut command = Command::new("make");
-    command.arg(format!("BINARY={BINARY}")).arg(format!("DESTDIR={}", root.path().display())).args(arguments);
+    let built = Path::new(env!("CARGO_BIN_EXE_vhost-user-gpu")).parent().unwrap();
+    assert_eq!(Path::new(env!("CARGO_BIN_EXE_vhost-user-input")).parent(), Some(built));
+    command.arg(format!("BUILT={}", built.display())).arg(format!("DESTDIR={}", root.path().display())).args(arguments);
     // What a make around these tests was told is not for this one.
     for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PREFIX", "DESTDIR"] {
         command.env_remove(name);
@@ -41,16 +45,41 @@ fn files(root: &TempDir) -> Vec<String> {
     found
 }
 
+/// The files of both programs, sorted.
+fn all(libexec: &str, json: &str) -> Vec<String> {
+    let mut all: Vec<_> =
+        DEVICES.iter().flat_map(|device| [binary(libexec, device), described(json, device)]).collect();
+    all.sort();
+    all
+}
+
+fn binary(libexec: &str, device: &str) -> String {
+    format!("{libexec}/vhost-user-{device}")
+}
+
+fn described(json: &str, device: &str) -> String {
+    format!("{json}-vhost-seat-{device}.json")
+}
+
+/// Each program is in the folder `libexec`, and a file that begins with `json` describes it.
+#[track_caller]
+fn assert_installed(root: &TempDir, libexec: &str, json: &str) {
+    assert_eq!(files(root), all(libexec, json));
+    for device in DEVICES {
+        assert_describes(root, &described(json, device), &binary(libexec, device), device);
+    }
+}
+
 /// The rules of vhost-user.json's `VhostUserBackend`, as strict as libvirt, for which one bad file spoils all.
 #[track_caller]
-fn assert_describes(root: &TempDir, json: &str, binary: &str) {
+fn assert_describes(root: &TempDir, json: &str, binary: &str, device: &str) {
     let json = root.join(json.trim_start_matches('/'));
     let value: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     let object = value.as_object().unwrap();
     assert!(object.keys().all(|key| ["description", "type", "binary", "tags"].contains(&key.as_str())));
     assert!(object["description"].is_string());
     assert!(object["tags"].as_array().unwrap().iter().all(Value::is_string));
-    assert_eq!((object["type"].as_str(), object["binary"].as_str()), (Some("gpu"), Some(binary)));
+    assert_eq!((object["type"].as_str(), object["binary"].as_str()), (Some(device), Some(binary)));
     assert_eq!(json.metadata().unwrap().permissions().mode() & 0o777, 0o644);
 
     let program = root.join(binary.trim_start_matches('/'));
@@ -64,26 +93,28 @@ fn assert_describes(root: &TempDir, json: &str, binary: &str) {
 fn a_package_goes_where_apparmor_and_libvirt_look() {
     let root = TempDir::new().unwrap();
     assert_made(&make(&root, &["install", "PREFIX=/usr"]));
-    let (binary, json) = ("/usr/libexec/vhost-user-gpu", "/usr/share/qemu/vhost-user/50-vhost-seat-gpu.json");
-    assert_eq!(files(&root), [binary, json]);
-    assert_describes(&root, json, binary);
+    assert_installed(&root, "/usr/libexec", "/usr/share/qemu/vhost-user/50");
 }
 
 #[test]
 fn a_local_installation_is_announced_in_etc() {
     let root = TempDir::new().unwrap();
     assert_made(&make(&root, &["install"]));
-    let (binary, json) = ("/usr/local/libexec/vhost-user-gpu", "/etc/qemu/vhost-user/50-vhost-seat-gpu.json");
-    assert_eq!(files(&root), [json, binary]);
-    assert_describes(&root, json, binary);
+    assert_installed(&root, "/usr/local/libexec", "/etc/qemu/vhost-user/50");
 }
 
 #[test]
 fn folder_and_priority_can_be_chosen() {
     let root = TempDir::new().unwrap();
     assert_made(&make(&root, &["install", "PREFIX=/usr", "LIBEXECDIR=/usr/lib", "PRIORITY=40"]));
-    let (binary, json) = ("/usr/lib/vhost-user-gpu", "/usr/share/qemu/vhost-user/40-vhost-seat-gpu.json");
-    assert_describes(&root, json, binary);
+    assert_installed(&root, "/usr/lib", "/usr/share/qemu/vhost-user/40");
+}
+
+#[test]
+fn many_jobs_at_once_install_the_same() {
+    let root = TempDir::new().unwrap();
+    assert_made(&make(&root, &["-j8", "install", "PREFIX=/usr"]));
+    assert_installed(&root, "/usr/libexec", "/usr/share/qemu/vhost-user/50");
 }
 
 #[test]
@@ -96,16 +127,36 @@ fn uninstalling_leaves_no_file() {
     assert_eq!(files(&root), [""; 0]);
 }
 
-#[test]
-fn another_program_of_the_name_is_neither_overwritten_nor_removed() {
-    let root = TempDir::new().unwrap();
-    let theirs = root.join("usr/libexec/vhost-user-gpu");
-    fs::create_dir_all(theirs.parent().unwrap()).unwrap();
-    fs::write(&theirs, "QEMU's").unwrap();
-    for verb in ["install", "uninstall"] {
-        let output = make(&root, &[verb, "PREFIX=/usr"]);
-        assert!(!output.status.success());
-        assert!(String::from_utf8_lossy(&output.stderr).contains("another program"));
+/// `make` refuses to do `verb`, and all files stay as they are.
+#[track_caller]
+fn assert_refuses(root: &TempDir, verb: &str, theirs: &str) {
+    let before = files(root);
+    for jobs in ["-j1", "-j8"] {
+        let output = make(root, &[jobs, verb, "PREFIX=/usr"]);
+        assert!(!output.status.success(), "{verb}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(&format!("{theirs} is another program")), "{stderr}");
+        assert_eq!(files(root), before, "{verb}");
     }
-    assert_eq!(fs::read_to_string(&theirs).unwrap(), "QEMU's");
+}
+
+#[test]
+fn another_program_of_a_name_is_neither_overwritten_nor_removed_and_nothing_else_is_done() {
+    for device in DEVICES {
+        let root = TempDir::new().unwrap();
+        let theirs = root.join(&format!("usr/libexec/vhost-user-{device}"));
+        fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+        fs::write(&theirs, "QEMU's").unwrap();
+        assert_refuses(&root, "install", &theirs.display().to_string());
+        assert_refuses(&root, "uninstall", &theirs.display().to_string());
+        assert_eq!(files(&root), [binary("/usr/libexec", device)]);
+
+        // It came in the place of ours: the other one stays as well.
+        fs::remove_file(&theirs).unwrap();
+        assert_made(&make(&root, &["install", "PREFIX=/usr"]));
+        fs::write(&theirs, "QEMU's").unwrap();
+        assert_refuses(&root, "uninstall", &theirs.display().to_string());
+        assert_eq!(files(&root), all("/usr/libexec", "/usr/share/qemu/vhost-user/50"));
+        assert_eq!(fs::read_to_string(&theirs).unwrap(), "QEMU's");
+    }
 }

@@ -1,24 +1,29 @@
 //! Command lines that make no sense, or ask for what is not there.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixDatagram;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::*;
 
-#[test]
-fn both_sockets_or_none_is_an_error() {
+pub fn both_sockets_or_none_is_an_error(subject: &Subject) {
     let (_folder, path) = place();
     let path = path.to_str().unwrap();
-    Ran::to_end::<&str>(&[]).assert_refused(2, "--socket-path");
-    Ran::to_end(&["--log-level=info"]).assert_refused(2, "--fd");
-    Ran::to_end(&[&format!("--socket-path={path}"), "--fd=3"]).assert_refused(2, "exclude");
-    Ran::to_end(&["--fd", "3", "--socket-path", path]).assert_refused(2, "exclude");
+    subject.run::<&str>(&[]).assert_refused(2, "--socket-path");
+    subject.run_alone::<&str>(&[]).assert_refused(2, "--socket-path");
+    subject.run(&["--log-level=info"]).assert_refused(2, "--fd");
+    subject.run(&[&format!("--socket-path={path}"), "--fd=3"]).assert_refused(2, "exclude");
+    subject.run(&["--fd", "3", "--socket-path", path]).assert_refused(2, "exclude");
     assert!(!Path::new(path).exists());
 }
 
-#[test]
-fn options_that_make_no_sense_are_named_in_one_line() {
-    let cases: [(&[&str], &str); 20] = [
+pub fn options_that_make_no_sense_are_named_in_one_line(subject: &Subject) {
+    let cases: [(&[&str], &str); 16] = [
         (&["--bogus"], "--bogus"),
         (&["--two\nlines"], "--two"),
         (&["-x"], "-x"),
@@ -34,68 +39,53 @@ fn options_that_make_no_sense_are_named_in_one_line() {
         (&["--socket-path=/a", "--socket-path=/b"], "twice"),
         (&["--fd=3", "--log-level=loud"], "loud"),
         (&["--fd=3", "--log-level"], "--log-level"),
-        (&["--fd=3", "--max-hostmem=lots"], "lots"),
-        (&["--fd=3", "--max-hostmem=0"], "--max-hostmem"),
-        (&["--fd=3", "--max-hostmem=-1M"], "-1M"),
-        (&["--fd=3", "--max-hostmem=99999999999G"], "99999999999G"),
         (&["--fd=3", "--print-capabilities=yes"], "--print-capabilities"),
     ];
     for (line, part) in cases {
-        Ran::to_end(line).assert_refused(2, part);
+        subject.run(line).assert_refused(2, part);
     }
 }
 
-#[test]
-fn arguments_that_are_no_text_are_refused_like_others() {
-    for bytes in [&b"--b\xffgus"[..], b"--fd=\xff", b"--log-level=\xff", b"--max-hostmem=\xff", b"\xff", b"-\xff"] {
-        Ran::to_end(&[OsString::from_vec(bytes.to_vec())]).assert_refused(2, "");
+pub fn arguments_that_are_no_text_are_refused_like_others(subject: &Subject) {
+    for bytes in [&b"--b\xffgus"[..], b"--fd=\xff", b"--log-level=\xff", b"\xff", b"-\xff"] {
+        subject.run(&[OsString::from_vec(bytes.to_vec())]).assert_refused(2, "");
     }
 }
 
-#[test]
-fn an_option_of_3d_stops_the_program_early() {
-    let (_folder, path) = place();
-    let socket = format!("--socket-path={}", path.display());
-    for line in [&["--virgl"][..], &["--render-node=/dev/dri/renderD128"], &["--render-node", "/dev/null"]] {
-        let mut arguments = vec![socket.as_str()];
-        arguments.extend(line);
-        Ran::to_end(&arguments).assert_refused(1, "not supported");
-        assert!(!path.exists(), "it fails before it listens");
-    }
-}
-
-#[test]
-fn help_names_every_option_and_version_the_package() {
-    let help = Ran::to_end(&["--help"]);
+pub fn help_names_every_option_and_version_the_package(subject: &Subject) {
+    let help = subject.run_alone(&["--help"]);
     assert_eq!((help.status, help.stderr.as_str()), (Some(0), ""));
-    for option in [
-        "--socket-path=PATH",
-        "--fd=FDNUM",
-        "--print-capabilities",
-        "--max-hostmem=SIZE",
-        "--log-level=LEVEL",
-        "--virgl",
-        "--render-node=PATH",
-        "--help",
-        "--version",
-    ] {
+    let common =
+        ["--socket-path=PATH", "--fd=FDNUM", "--print-capabilities", "--log-level=LEVEL", "--help", "--version"];
+    for option in common.iter().chain(subject.own_options) {
         assert!(help.stdout.contains(option), "{option}");
     }
-    let version = Ran::to_end(&["--version"]);
+    let version = subject.run_alone(&["--version"]);
     assert_eq!(version.status, Some(0));
-    assert_eq!(version.stdout, format!("vhost-user-gpu (vhost-seat) {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(version.stdout, format!("{} (vhost-seat) {}\n", subject.name, env!("CARGO_PKG_VERSION")));
 }
 
-#[test]
-fn every_log_level_and_size_is_taken() {
-    for argument in ["error", "warn", "info", "debug", "trace"].map(|level| format!("--log-level={level}")) {
-        let (mut program, front_end) = Program::on_fd(BINARY, &[&argument]).unwrap();
-        drop(front_end);
-        assert_eq!(program.wait(patience()).unwrap().code(), Some(0), "{argument}");
+pub fn descriptors_that_are_no_vhost_user_socket_are_refused(subject: &Subject) {
+    let datagram = UnixDatagram::unbound().unwrap();
+    let unix = |kind| socket(AddressFamily::Unix, kind, SockFlag::empty(), None).unwrap();
+    let cases: [(OwnedFd, &str); 6] = [
+        (File::open("/dev/null").unwrap().into(), "not a socket"),
+        (std::io::pipe().unwrap().0.into(), "not a socket"),
+        (datagram.into(), "not a Unix stream socket"),
+        (unix(SockType::SeqPacket), "not a Unix stream socket"),
+        (TcpListener::bind("127.0.0.1:0").unwrap().into(), "not a Unix stream socket"),
+        (unix(SockType::Stream), "neither connected nor listening"),
+    ];
+    for (fd, reason) in cases {
+        let mut program = subject.with_fd(fd);
+        assert_eq!(program.wait(patience()).unwrap().code(), Some(1));
+        subject.assert_one_line(&program.stderr(), reason);
     }
-    for size in ["1", "65536", "64K", "256M", "2g"] {
-        let (mut program, front_end) = Program::on_fd(BINARY, &["--max-hostmem", size]).unwrap();
-        drop(front_end);
-        assert_eq!(program.wait(patience()).unwrap().code(), Some(0), "{size}");
+}
+
+pub fn numbers_that_are_not_open_or_are_standard_streams_are_refused(subject: &Subject) {
+    subject.run(&["--fd=99"]).assert_refused(1, "--fd=99: not open");
+    for number in ["0", "1", "2"] {
+        subject.run(&[format!("--fd={number}")]).assert_refused(1, "must be 3 or more");
     }
 }

@@ -20,13 +20,13 @@ fn leave_stale(path: &Path) {
     bind(once.as_raw_fd(), &UnixAddr::new(path).unwrap()).unwrap();
 }
 
-fn run_at(path: &Path) -> Ran {
-    Ran::to_end(&["--socket-path".as_ref(), path.as_os_str()])
+#[track_caller]
+fn run_at(subject: &Subject, path: &Path) -> Ran {
+    subject.run(&["--socket-path".as_ref(), path.as_os_str()])
 }
 
-#[test]
-fn one_front_end_after_another_is_served_until_sigterm() {
-    let mut program = Program::listening(BINARY, &[], patience()).unwrap();
+pub fn one_front_end_after_another_is_served_until_sigterm(subject: &Subject) {
+    let mut program = subject.listening();
     for _ in 0..5 {
         assert_served(&mut program.connect().unwrap());
     }
@@ -38,9 +38,8 @@ fn one_front_end_after_another_is_served_until_sigterm() {
     assert_eq!(program.stderr(), "");
 }
 
-#[test]
-fn a_front_end_that_waits_is_served_when_the_one_before_it_goes() {
-    let program = Program::listening(BINARY, &[], patience()).unwrap();
+pub fn a_front_end_that_waits_is_served_when_the_one_before_it_goes(subject: &Subject) {
+    let program = subject.listening();
     let mut first = program.connect().unwrap();
     assert_served(&mut first);
     let mut second = program.connect().unwrap();
@@ -48,9 +47,8 @@ fn a_front_end_that_waits_is_served_when_the_one_before_it_goes() {
     assert_served(&mut second);
 }
 
-#[test]
-fn a_front_end_that_breaks_the_protocol_does_not_end_the_program() {
-    let mut program = Program::listening(BINARY, &[], patience()).unwrap();
+pub fn a_front_end_that_breaks_the_protocol_does_not_end_the_program(subject: &Subject) {
+    let mut program = subject.listening();
     let mut broken = program.connect().unwrap();
     broken.send_bytes(&[0xff; 12], &[]).unwrap();
     broken.expect_close(patience()).unwrap();
@@ -60,91 +58,81 @@ fn a_front_end_that_breaks_the_protocol_does_not_end_the_program() {
     assert_eq!(program.terminate(patience()).unwrap().code(), Some(0));
 }
 
-#[test]
-fn a_stale_socket_is_replaced() {
+pub fn a_stale_socket_is_replaced(subject: &Subject) {
     let (_folder, path) = place();
     leave_stale(&path);
-    let mut program = listening_at(&path);
+    let mut program = subject.listening_at(&path);
     assert_served(&mut FrontEnd::connect(&path).unwrap());
     program.terminate(patience()).unwrap();
     assert!(!path.exists());
 }
 
-#[test]
-fn the_socket_that_a_killed_program_left_is_replaced() {
+pub fn the_socket_that_a_killed_program_left_is_replaced(subject: &Subject) {
     let (_folder, path) = place();
-    drop(listening_at(&path));
+    drop(subject.listening_at(&path));
     assert!(path.exists(), "SIGKILL leaves it");
-    let _program = listening_at(&path);
+    let _program = subject.listening_at(&path);
     assert_served(&mut FrontEnd::connect(&path).unwrap());
 }
 
-#[test]
-fn a_live_socket_is_left_alone() {
+pub fn a_live_socket_is_left_alone(subject: &Subject) {
     let (_folder, path) = place();
-    let mut first = listening_at(&path);
-    run_at(&path).assert_refused(1, "in use");
+    let mut first = subject.listening_at(&path);
+    run_at(subject, &path).assert_refused(1, "in use");
     assert_served(&mut FrontEnd::connect(&path).unwrap());
     assert!(first.is_running().unwrap());
 }
 
-#[test]
-fn what_is_no_socket_is_left_alone() {
+pub fn what_is_no_socket_is_left_alone(subject: &Subject) {
     let (folder, path) = place();
     fs::write(&path, "kept").unwrap();
-    run_at(&path).assert_refused(1, "not a socket");
+    run_at(subject, &path).assert_refused(1, "not a socket");
     assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
 
     let link = folder.join("link");
     symlink(&path, &link).unwrap();
-    run_at(&link).assert_refused(1, "not a socket");
+    run_at(subject, &link).assert_refused(1, "not a socket");
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-    run_at(folder.path()).assert_refused(1, "not a socket");
+    run_at(subject, folder.path()).assert_refused(1, "not a socket");
 }
 
-#[test]
-fn unusable_paths_are_errors_that_name_them() {
+pub fn unusable_paths_are_errors_that_name_them(subject: &Subject) {
     let (folder, path) = place();
     let missing = folder.join("missing/socket");
-    run_at(&missing).assert_refused(1, &format!("{missing:?}"));
+    run_at(subject, &missing).assert_refused(1, &format!("{missing:?}"));
     let long = folder.join(&"x".repeat(108));
-    run_at(&long).assert_refused(1, &format!("{long:?}"));
-    run_at(Path::new("")).assert_refused(1, "\"\"");
-    run_at(Path::new("/proc/socket")).assert_refused(1, "/proc/socket");
+    run_at(subject, &long).assert_refused(1, &format!("{long:?}"));
+    run_at(subject, Path::new("")).assert_refused(1, "\"\"");
+    run_at(subject, Path::new("/proc/socket")).assert_refused(1, "/proc/socket");
     fs::write(&path, "").unwrap();
-    run_at(&path.join("socket")).assert_refused(1, "socket");
+    run_at(subject, &path.join("socket")).assert_refused(1, "socket");
 }
 
-#[test]
-fn a_path_need_not_be_text() {
+pub fn a_path_need_not_be_text(subject: &Subject) {
     let (folder, _) = place();
     let path = folder.path().join(OsString::from_vec(b"\xff\n".to_vec()));
-    let mut argument = OsString::from("--socket-path=");
-    argument.push(&path);
-    let program = Program::spawn(BINARY, [argument]).unwrap();
+    let program = subject.spawn_at(&path);
     assert_served(&mut FrontEnd::connect_by(&path, patience()).unwrap());
     drop(program);
     // What can't be printed is escaped, and the line stays one.
     let plain = folder.path().join(OsString::from_vec(b"\xfe\n".to_vec()));
     fs::write(&plain, "").unwrap();
-    run_at(&plain).assert_refused(1, r"\xFE\n");
+    run_at(subject, &plain).assert_refused(1, r"\xFE\n");
 }
 
-#[test]
-fn a_relative_path_is_taken_from_the_working_folder() {
+pub fn a_relative_path_is_taken_from_the_working_folder(subject: &Subject) {
     let (folder, path) = place();
-    let mut command = Command::new(BINARY);
-    command.arg("--socket-path=socket").current_dir(folder.path());
+    let mut command = subject.command(&["--socket-path=socket"]);
+    command.current_dir(folder.path());
     let mut program = Program::from_command(command).unwrap();
     assert_served(&mut FrontEnd::connect_by(&path, patience()).unwrap());
     program.terminate(patience()).unwrap();
     assert!(!path.exists());
 }
 
-#[test]
-fn a_socket_that_came_in_place_of_ours_is_not_unlinked() {
+pub fn a_socket_that_came_in_place_of_ours_is_not_unlinked(subject: &Subject) {
     let (_folder, path) = place();
-    let mut program = listening_at(&path);
+    let mut program = subject.listening_at(&path);
     fs::remove_file(&path).unwrap();
     let other = UnixListener::bind(&path).unwrap();
     assert_eq!(program.terminate(patience()).unwrap().code(), Some(0));
@@ -153,13 +141,13 @@ fn a_socket_that_came_in_place_of_ours_is_not_unlinked() {
     drop(other);
 }
 
-#[test]
-fn of_programs_started_at_once_on_one_stale_socket_one_serves() {
+pub fn of_programs_started_at_once_on_one_stale_socket_one_serves(subject: &Subject) {
     let (_folder, path) = place();
+    // Of one device they would see each other trying whether it can be had.
+    let others: Vec<_> = (0..4).map(|_| (subject.another)()).collect();
     for _ in 0..5 {
         leave_stale(&path);
-        let mut all: Vec<_> =
-            (0..4).map(|_| Program::spawn(BINARY, ["--socket-path".as_ref(), path.as_os_str()]).unwrap()).collect();
+        let mut all: Vec<_> = others.iter().map(|other| other.spawn_at(&path)).collect();
         let deadline = patience();
         while all.iter_mut().filter_map(|program| program.is_running().unwrap().then_some(())).count() > 1 {
             assert!(!deadline.passed(), "more than one runs");
@@ -170,7 +158,7 @@ fn of_programs_started_at_once_on_one_stale_socket_one_serves() {
             if program.is_running().unwrap() {
                 assert_eq!(program.terminate(patience()).unwrap().code(), Some(0));
             } else {
-                assert_one_line(&program.stderr(), "in use");
+                subject.assert_one_line(&program.stderr(), "in use");
             }
         }
         assert!(!path.exists());

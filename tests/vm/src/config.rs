@@ -6,12 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Context, Result};
-use crate::lab::Lab;
+use crate::lab::{Drivers, Lab};
 use crate::process::INHERITED;
 use crate::vm::Vm;
 
 /// The id of the gpu in QEMU, for QMP.
 pub const GPU_ID: &str = "gpu0";
+
+/// The host's root for 9p. Its mounts have inode numbers of their own, which are told apart.
+const HOST_ROOT: &str = "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap";
+
+/// What a kernel without a screen, a disk and a network can leave out at its start, by what it costs.
+const LEFT_OUT: &str = "trace_eval_init,jent_mod_init,inet6_init,bpf_tcp_ca_kfunc_init,load_system_certificate_list,\
+    crypto_kdf108_init,bpf_dummy_struct_ops_init,cmos_init";
 
 /// The machine's screen.
 #[derive(Clone, Debug)]
@@ -73,7 +80,9 @@ impl Gpu {
 /// A machine to be; each method sets one thing.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub(crate) gpu: Gpu,
+    pub(crate) gpu: Option<Gpu>,
+    drivers: Drivers,
+    nested: bool,
     max_outputs: Option<u32>,
     resolution: Option<(u32, u32)>,
     memory_mib: u32,
@@ -86,9 +95,34 @@ pub struct Config {
 }
 
 impl Config {
+    /// A machine with a screen.
     pub fn new(gpu: Gpu) -> Self {
+        Config { gpu: Some(gpu), ..Config::without_screen(Drivers::Gpu) }
+    }
+
+    /// A machine that has uinput and runs programs of this host ([`Vm::exec`]): it sees the host's root, read-only.
+    pub fn uinput() -> Self {
+        let root = ["-fsdev", HOST_ROOT, "-device", "virtio-9p-pci,fsdev=host,mount_tag=host"];
+        Config::without_screen(Drivers::Uinput).arguments(root)
+    }
+
+    /// Gives a machine with uinput KVM as well, for a second machine in it ([`Config::nested`]).
+    pub fn with_kvm(self) -> Self {
+        Config { drivers: Drivers::UinputAndKvm, ..self }
+    }
+
+    /// A machine inside of such a machine, where each instruction of the boot counts: little memory, no ACPI, no keyboard
+    /// controller, and none of what the kernel would test of itself. Its drivers are those of virtio inputs. It uses KVM
+    /// where that is: emulation of one level of instructions instead of two, ten times as quick.
+    pub fn nested() -> Self {
+        Config { nested: true, memory_mib: 192, ..Config::without_screen(Drivers::Input) }
+    }
+
+    fn without_screen(drivers: Drivers) -> Self {
         Config {
-            gpu,
+            gpu: None,
+            drivers,
+            nested: false,
             max_outputs: None,
             resolution: None,
             memory_mib: 512,
@@ -148,6 +182,23 @@ impl Config {
         self
     }
 
+    /// An input that QEMU reads from an evdev node by itself: the device to compare with.
+    pub fn input_of_node(self, node: &Path) -> Self {
+        self.arguments(["-device".to_owned(), format!("virtio-input-host-pci,evdev={}", node.display())])
+    }
+
+    /// A `vhost-user-input-pci` on a socket.
+    pub fn input_on_socket(self, socket: &Path) -> Self {
+        // The socket's place among the arguments is a name that no other has.
+        let name = format!("input{}", self.arguments.len());
+        self.arguments([
+            "-chardev".to_owned(),
+            format!("socket,id={name},path={}", socket.display()),
+            "-device".to_owned(),
+            format!("vhost-user-input-pci,chardev={name}"),
+        ])
+    }
+
     /// How long to wait for the boot, and for each answer (60 s): emulation on a loaded machine is slow.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -168,20 +219,30 @@ impl Config {
 
     /// QEMU's arguments. The sockets in `folder` are ours: QEMU connects to them, so no one has to guess when they are
     /// there.
-    pub(crate) fn command_line(&self, lab: &Lab, folder: &Path) -> Vec<String> {
+    pub(crate) fn command_line(&self, lab: &Lab, folder: &Path) -> Result<Vec<String>> {
         let memory = self.memory_mib;
-        let accelerator = std::env::var("VHOST_SEAT_VM_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".to_owned());
+        let chosen = std::env::var("VHOST_SEAT_VM_ACCEL").ok();
         let socket = |name: &str| format!("socket,id={name},path={}", folder.join(name).display());
         let mut args: Vec<String> = Vec::new();
         let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
-        add("-machine", "q35,memory-backend=mem".to_owned());
+        let machine = if self.nested { "q35,i8042=off" } else { "q35" };
+        add("-machine", format!("{machine},memory-backend=mem"));
         // The back end maps the guest's memory: it has to be shared.
         add("-object", format!("memory-backend-memfd,id=mem,size={memory}M,share=on"));
         add("-m", format!("{memory}M"));
-        add("-accel", accelerator);
+        match chosen {
+            Some(accelerator) => add("-accel", accelerator),
+            None => {
+                // The first that works.
+                if self.nested {
+                    add("-accel", "kvm".to_owned());
+                }
+                add("-accel", "tcg,thread=multi".to_owned());
+            }
+        }
         add("-cpu", "max".to_owned());
         add("-kernel", lab.kernel.display().to_string());
-        add("-initrd", lab.initramfs.display().to_string());
+        add("-initrd", lab.initramfs(self.drivers)?.display().to_string());
         add("-append", self.kernel_arguments());
         for (name, option, value) in [
             ("console", "-serial", "chardev:console"),
@@ -194,21 +255,23 @@ impl Config {
         let display =
             if self.dbus { format!("dbus,addr=unix:path={}", folder.join("bus").display()) } else { "none".into() };
         add("-display", display);
-        if let Some(chardev) = self.gpu.chardev() {
-            add("-chardev", format!("socket,id=gpu,{chardev}"));
+        if let Some(gpu) = &self.gpu {
+            if let Some(chardev) = gpu.chardev() {
+                add("-chardev", format!("socket,id=gpu,{chardev}"));
+            }
+            add("-device", self.device(gpu));
         }
-        add("-device", self.device());
         args.extend(["-nodefaults", "-no-user-config", "-monitor", "none"].map(str::to_owned));
         if !self.reboots {
             args.push("-no-reboot".to_owned());
         }
         args.extend_from_slice(&self.arguments);
-        args
+        Ok(args)
     }
 
-    fn device(&self) -> String {
-        let mut device = format!("{},id={GPU_ID}", self.gpu.device());
-        if self.gpu.chardev().is_some() {
+    fn device(&self, gpu: &Gpu) -> String {
+        let mut device = format!("{},id={GPU_ID}", gpu.device());
+        if gpu.chardev().is_some() {
             device += ",chardev=gpu";
         }
         if let Some(heads) = self.max_outputs {
@@ -223,9 +286,10 @@ impl Config {
     /// What makes an emulated boot quick; the last console is where the kernel speaks.
     fn kernel_arguments(&self) -> String {
         let map = if self.text_console { "" } else { "fbcon=map:9 " };
+        let less = if self.nested { format!("acpi=off initcall_blacklist={LEFT_OUT} ") } else { String::new() };
         format!(
             "mitigations=off cryptomgr.notests tsc=reliable no_timer_check random.trust_cpu=on panic=-1 quiet \
-             {map}{}console=tty0 console=ttyS0",
+             {map}{less}{}console=tty0 console=ttyS0",
             self.kernel_words
         )
     }

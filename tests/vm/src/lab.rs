@@ -1,4 +1,6 @@
-//! What every guest needs, made once: the kernel's image, the guest's program, the initramfs.
+//! What every guest needs, made once: the kernel's image, the guest's program, an initramfs for each set of drivers.
+//!
+//! In a guest that runs our tests (see `in_vm.rs`) nothing can be made, and the outer laboratory's files are used.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,8 +18,41 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const QEMU: &str = "qemu-system-x86_64";
 /// The oldest QEMU whose vhost-user-gpu does without KVM.
 const QEMU_MAJOR_MIN: u32 = 9;
-/// What the guest loads, with all that it depends on.
-const MODULES: &[&str] = &["virtio_pci", "virtio_gpu"];
+/// What tells a laboratory inside of a guest where the outer one's files are.
+const GIVEN: &str = "VHOST_SEAT_VM_GIVEN";
+
+/// What a guest loads, with all that it depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drivers {
+    /// A virtio gpu.
+    Gpu,
+    /// uinput and evdev, and the host's root.
+    Uinput,
+    /// The same and KVM: the emulated processor is an AMD that has SVM.
+    UinputAndKvm,
+    /// virtio inputs and evdev.
+    Input,
+}
+
+impl Drivers {
+    fn modules(self) -> &'static [&'static str] {
+        match self {
+            Drivers::Gpu => &["virtio_pci", "virtio_gpu"],
+            Drivers::Uinput => &["virtio_pci", "9pnet_virtio", "9p", "evdev", "uinput"],
+            Drivers::UinputAndKvm => &["virtio_pci", "9pnet_virtio", "9p", "evdev", "uinput", "kvm_amd"],
+            Drivers::Input => &["virtio_pci", "evdev", "virtio_input"],
+        }
+    }
+
+    fn file(self) -> &'static str {
+        match self {
+            Drivers::Gpu => "initramfs-gpu.cpio",
+            Drivers::Uinput => "initramfs-uinput.cpio",
+            Drivers::UinputAndKvm => "initramfs-uinput-kvm.cpio",
+            Drivers::Input => "initramfs-input.cpio",
+        }
+    }
+}
 
 /// A prepared laboratory.
 pub struct Lab {
@@ -25,8 +60,16 @@ pub struct Lab {
     pub qemu: &'static str,
     /// The kernel as ELF.
     pub kernel: PathBuf,
-    /// Modules and the guest's program as `/init`.
-    pub initramfs: PathBuf,
+    /// Where the rest is made, or was.
+    folder: PathBuf,
+    /// What it is made of; nothing where it is given.
+    parts: Option<Parts>,
+    made: [OnceLock<Result<PathBuf>>; 4],
+}
+
+struct Parts {
+    kernel: Kernel,
+    program: Vec<u8>,
 }
 
 impl Lab {
@@ -53,6 +96,14 @@ impl Lab {
 
     fn make() -> Result<Lab> {
         check_qemu()?;
+        let made = Default::default();
+        if let Some(given) = std::env::var_os(GIVEN) {
+            let mut paths = std::env::split_paths(&given);
+            let (Some(kernel), Some(folder)) = (paths.next(), paths.next()) else {
+                return Err(Error::Failed(format!("{GIVEN} names no kernel and no folder")));
+            };
+            return Ok(Lab { qemu: QEMU, kernel, folder, parts: None, made });
+        }
         let source = Path::new(env!("CARGO_MANIFEST_DIR"));
         let cache = std::env::var_os("VHOST_SEAT_VM_CACHE").map_or_else(|| source.join("cache"), PathBuf::from);
         let kernel = Kernel::find(&cache)?;
@@ -64,9 +115,28 @@ impl Lab {
         let lock = File::create(built.join("lock")).context("lock file")?;
         let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| Error::Failed(format!("lock: {e}")))?;
         let program = build_guest(root, &built)?;
-        let initramfs = built.join("initramfs.cpio");
-        write_whole(&initramfs, &archive(&kernel, &program)?)?;
-        Ok(Lab { qemu: QEMU, kernel: kernel.image()?, initramfs })
+        Ok(Lab { qemu: QEMU, kernel: kernel.image()?, folder: built, parts: Some(Parts { kernel, program }), made })
+    }
+
+    /// The initramfs with these drivers and the guest's program as `/init`.
+    pub fn initramfs(&self, drivers: Drivers) -> Result<PathBuf> {
+        let make = || {
+            let path = self.folder.join(drivers.file());
+            if let Some(Parts { kernel, program }) = &self.parts {
+                write_whole(&path, &archive(kernel, drivers.modules(), program)?)?;
+            }
+            Ok(path)
+        };
+        self.made[drivers as usize].get_or_init(make).clone()
+    }
+
+    /// The variable by which a laboratory in a guest finds this one's files, in the host's root.
+    pub(crate) fn for_guest(&self) -> Result<(String, String)> {
+        self.initramfs(Drivers::Input)?;
+        let paths = [&self.kernel, &self.folder].map(|path| std::path::absolute(path).context(path.display()));
+        let [kernel, folder] = paths;
+        let joined = std::env::join_paths([kernel?, folder?]).map_err(|e| Error::Failed(e.to_string()))?;
+        Ok((GIVEN.to_owned(), joined.to_string_lossy().into_owned()))
     }
 }
 
@@ -115,8 +185,8 @@ fn build_guest(root: &Path, target_folder: &Path) -> Result<Vec<u8>> {
     fs::read(&program).context(program.display())
 }
 
-fn archive(kernel: &Kernel, program: &[u8]) -> Result<Vec<u8>> {
-    let modules = kernel.modules(MODULES)?;
+fn archive(kernel: &Kernel, names: &[&str], program: &[u8]) -> Result<Vec<u8>> {
+    let modules = kernel.modules(names)?;
     let list: String = modules.iter().map(|m| format!("{}\n", m.file)).collect();
     let mut archive = Archive::default();
     for folder in ["dev", "proc", "sys", "tmp", "modules"] {

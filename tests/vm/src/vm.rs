@@ -7,10 +7,10 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use seat_guest::answer;
+use seat_guest::answer::{self, Order};
 use serde_json::{Value, json};
 
-use crate::config::{Config, GPU_ID};
+use crate::config::{Config, GPU_ID, Gpu};
 use crate::dbus::Bus;
 use crate::error::{Context, Error, Result};
 use crate::image::Image;
@@ -20,6 +20,17 @@ use crate::log::Log;
 use crate::process::{Process, deadline};
 use crate::qmp::Qmp;
 use crate::workdir::Workdir;
+
+/// How a program ended that ran in the guest.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// `None` when a signal ended it.
+    pub status: Option<i64>,
+    /// The last 256 KiB of its standard output.
+    pub output: String,
+    /// The same of its standard error.
+    pub errors: String,
+}
 
 /// A running machine; QEMU is killed when this is dropped.
 pub struct Vm {
@@ -41,8 +52,9 @@ impl Vm {
         let listen = |name| UnixListener::bind(folder.join(name)).context(format_args!("socket {name}"));
         let (console, commands, qmp) = (listen("console")?, listen("commands")?, listen("qmp")?);
 
-        let arguments = config.command_line(lab, folder.path());
-        let qemu = Process::start_with("QEMU", lab.qemu, arguments, &folder.join("qemu.log"), config.gpu.inherited()?)?;
+        let arguments = config.command_line(lab, folder.path())?;
+        let inherited = config.gpu.as_ref().map(Gpu::inherited).transpose()?.flatten();
+        let qemu = Process::start_with("QEMU", lab.qemu, arguments, &folder.join("qemu.log"), inherited)?;
         let until = deadline(patience);
         let connection = |listener| await_connection(&qemu, listener, until);
         let console = Log::drain("guest console", connection(&console)?, &folder.join("console.log"))?;
@@ -100,6 +112,18 @@ impl Vm {
                 _ => {}
             }
         }
+    }
+
+    /// Runs a program of the host's root in the guest, to its end; needs [`Config::uinput`]. What it prints is on the
+    /// guest's console meanwhile.
+    pub fn exec(&mut self, order: &Order) -> Result<Ended> {
+        let mut answer = self.guest(&format!("exec {}", order.encode()))?;
+        let mut text = |name: &str| match answer[name].take() {
+            Value::String(text) => text,
+            _ => String::new(),
+        };
+        let (output, errors) = (text("output"), text("errors"));
+        Ok(Ended { status: answer["status"].as_i64(), output, errors })
     }
 
     /// Waits until the device has done what the guest told it for this head: by a fenced command behind all others.

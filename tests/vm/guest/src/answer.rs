@@ -4,11 +4,51 @@
 //! `@seat NUMBER OK VALUE` or `@seat NUMBER ERR REASON`, where VALUE is JSON. When the guest is up, and again after each
 //! reboot, it says `@seat READY` without being asked.
 
+use serde_json::{Value, json};
+
 /// What every line of ours starts with.
 pub const PREFIX: &str = "@seat ";
 
 /// What the guest says when it takes commands.
 pub const READY: &str = "@seat READY";
+
+/// What the guest is to run: the argument of its command `exec`, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The folder to start in.
+    pub folder: String,
+    /// A path, or a name that the PATH finds.
+    pub program: String,
+    pub arguments: Vec<String>,
+    /// All of the environment besides PATH and HOME.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Order {
+    pub fn encode(&self) -> String {
+        let environment: serde_json::Map<_, _> =
+            self.environment.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let order = json!({
+            "folder": self.folder, "program": self.program, "arguments": self.arguments, "environment": environment,
+        });
+        order.to_string()
+    }
+
+    pub fn decode(text: &str) -> Option<Self> {
+        let order: Value = serde_json::from_str(text).ok()?;
+        let string = |value: &Value| value.as_str().map(str::to_owned);
+        let environment = order["environment"].as_object()?;
+        Some(Order {
+            folder: string(&order["folder"])?,
+            program: string(&order["program"])?,
+            arguments: order["arguments"].as_array()?.iter().map(string).collect::<Option<_>>()?,
+            environment: environment
+                .iter()
+                .map(|(name, value)| Some((name.clone(), string(value)?)))
+                .collect::<Option<_>>()?,
+        })
+    }
+}
 
 /// Writes the answer to command `number` as one line, without its end.
 pub fn encode(number: u64, result: &Result<String, String>) -> String {
@@ -42,6 +82,19 @@ mod tests {
         let ok = Ok("{\"a\":1}".to_owned());
         assert_eq!(decode(&encode(7, &ok)), Some((7, ok)));
         assert_eq!(decode(&encode(8, &Err("two\nlines".into()))), Some((8, Err("two lines".into()))));
+    }
+
+    #[test]
+    fn an_order_comes_back_as_it_was_given() {
+        let order = Order {
+            folder: "/a folder".to_owned(),
+            program: "sh".to_owned(),
+            arguments: vec!["-c".to_owned(), "echo \"two\nlines\"".to_owned()],
+            environment: vec![("A".to_owned(), String::new()), ("B".to_owned(), "x=y".to_owned())],
+        };
+        assert!(!order.encode().contains('\n'));
+        assert_eq!(Order::decode(&order.encode()), Some(order));
+        assert_eq!(Order::decode("{}"), None);
     }
 
     #[test]

@@ -15,20 +15,32 @@
 //! | `console TEXT` | prints TEXT on the text console |
 //! | `draw SIZE X Y` | draws the fractal on the text console's screen, by /dev/fb0 |
 //! | `rebind` | takes the driver from its device and gives it back, as reloading the module does |
+//! | `inputs` | all evdev nodes: `[{"node":"event0",…}]` with the canonical description of `seat-uinput` |
+//! | `watch INPUT`, `frames N SECONDS INPUT` | opens a node, named `event0` or by its device's name, and keeps what comes; the next N frames, `[[[type,code,value],…],…]`, ERR with what there is when they don't come in time |
+//! | `write TYPE CODE VALUE INPUT` | writes that event and a SYN_REPORT to the node |
+//! | `state INPUT` | `{"keys":[],"leds":[],"sounds":[],"switches":[],"axes":{"0":5},"slots":{"57":[1,-1]}}` now |
+//! | `exec ORDER` | runs a program of the host's root to its end: see `host.rs`, and `answer.rs` for the order |
 //! | `ping`, `reboot`, `poweroff`, `crash` | the last panics the kernel |
 
+use std::time::Duration;
+
 use nix::sys::reboot::RebootMode;
+use seat_guest::answer::Order;
 use seat_guest::picture::Rect;
 use serde_json::{Value, json};
 
+use crate::inputs::Inputs;
 use crate::kms::{Kms, View};
-use crate::{bench, facts, init};
+use crate::{bench, facts, host, init, inputs};
 
 /// What is kept from one command to the next.
 #[derive(Default)]
 pub struct Commands {
     /// The card, opened by the first command that needs it: until then the text console has the screen.
     kms: Option<Kms>,
+    inputs: Inputs,
+    /// Whether the host's root is mounted: the first program that runs there needs it.
+    host_root: bool,
     /// How the guest is to end once the answer is out.
     ending: Option<Ending>,
 }
@@ -94,6 +106,25 @@ impl Commands {
                 self.kms = None;
                 facts::rebind().map(done)
             }
+            "inputs" => inputs::list(),
+            "watch" => self.inputs.watch(rest).map(done),
+            "frames" => {
+                let (count, seconds) = (args.number("frames")?, args.number("seconds")?);
+                self.inputs.frames(&args.rest(), count, Duration::from_secs(seconds))
+            }
+            "write" => {
+                let event = (args.number("type")?, args.number("code")?, args.number("value")?);
+                inputs::write(&args.rest(), event).map(done)
+            }
+            "state" => inputs::state(rest),
+            "exec" => {
+                let order = Order::decode(rest).ok_or("not an order")?;
+                if !self.host_root {
+                    host::mount_root()?;
+                    self.host_root = true;
+                }
+                host::run(&order)
+            }
             "ping" => Ok(json!("pong")),
             "reboot" => Ok(self.end(Ending::Mode(RebootMode::RB_AUTOBOOT))),
             "poweroff" => Ok(self.end(Ending::Mode(RebootMode::RB_POWER_OFF))),
@@ -140,6 +171,11 @@ impl<'a> Args<'a> {
     fn number<T: std::str::FromStr>(&mut self, name: &str) -> Result<T, String> {
         let word = self.word(name)?;
         word.parse().map_err(|_| format!("{name}: not a number in range: {word}"))
+    }
+
+    /// What is left, with one space between words.
+    fn rest(self) -> String {
+        self.0.collect::<Vec<_>>().join(" ")
     }
 
     fn size(&mut self, name: &str) -> Result<(u32, u32), String> {
