@@ -61,7 +61,7 @@ pub struct Evdev {
 
 impl Evdev {
     fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = open_node(path).map_err(OpenError::Open)?;
+        let (file, writable) = open_node(path).map_err(OpenError::Open)?;
         if !file.metadata().map_err(OpenError::Open)?.file_type().is_char_device() {
             return Err(OpenError::NotEvdev);
         }
@@ -69,6 +69,9 @@ impl Evdev {
         raw::codes(file.as_fd(), 0).map_err(|_| OpenError::NotEvdev)?;
         let description = describe(file.as_fd()).map_err(|errno| OpenError::Description(errno.into()))?;
         let raw = RawDevice::from_fd(file.into()).map_err(OpenError::Description)?;
+        if !writable {
+            warn!("{path:?} may be read and not written: its lights stay as they are");
+        }
         let axes = |wanted: fn(u16) -> bool| {
             (0..AXES).filter(|code| description.has(EV_ABS, *code) && wanted(*code)).collect::<Vec<_>>()
         };
@@ -85,16 +88,15 @@ impl Evdev {
     }
 }
 
-fn open_node(path: &Path) -> io::Result<File> {
+/// Opens whatever is there, and says whether it may be written.
+fn open_node(path: &Path) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     match options.open(path) {
         Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
-            let file = options.write(false).open(path)?;
-            warn!("{} may be read and not written: its lights stay as they are", path.display());
-            Ok(file)
+            Ok((options.write(false).open(path)?, false))
         }
-        other => other,
+        opened => Ok((opened?, true)),
     }
 }
 

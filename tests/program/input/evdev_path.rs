@@ -108,13 +108,13 @@ fn a_path_need_not_be_text() {
 
 /// The program with what is at `device`, by a user who may do nothing that not everybody may; `folder` is for what it
 /// takes.
-fn run_as_nobody(folder: &TempDir, device: &Path, more: &[&str]) -> Ran {
+fn run_as_nobody(folder: &TempDir, device: &Path) -> Ran {
     // That user may not look into every folder that a build lies in. It is another process that copies: a descriptor of
     // ours that may write would be seen in the children of other tests, and a file that is being written is not executed.
     let binary = folder.join("vhost-user-input");
     assert!(Command::new("cp").arg(without_device().binary).arg(&binary).status().unwrap().success());
     let mut command = Command::new(&binary);
-    command.arg("--evdev-path").arg(device).arg("--socket-path").arg(folder.join("socket")).args(more);
+    command.arg("--evdev-path").arg(device).arg("--socket-path").arg(folder.join("socket"));
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
         // With root's rights go its groups.
         command.uid(NOBODY).gid(NOBODY);
@@ -130,7 +130,7 @@ fn a_path_that_may_not_be_read_is_refused() {
     let file = folder.join("event0");
     fs::write(&file, "").unwrap();
     fs::set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
-    let ran = run_as_nobody(&folder, &file, &[]);
+    let ran = run_as_nobody(&folder, &file);
     ran.assert_refused(1, &format!("--evdev-path={file:?}: Permission denied"));
 }
 
@@ -139,6 +139,6 @@ fn a_pipe_that_may_only_be_read_is_refused_without_waiting_for_a_writer() {
     let folder = TempDir::new().unwrap();
     let pipe = folder.join("pipe");
     mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IRGRP | Mode::S_IROTH).unwrap();
-    let ran = run_as_nobody(&folder, &pipe, &["--log-level=error"]);
+    let ran = run_as_nobody(&folder, &pipe);
     ran.assert_refused(1, &format!("--evdev-path={pipe:?}: it is not an evdev device"));
 }
