@@ -2,10 +2,12 @@
 //! without the laboratory says so and passes them, in CI they fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests panic")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the numbers are the tests' own")]
 
 mod desk;
 mod devices;
 mod nested;
+mod served;
 
 use seat_vm::InVm;
 
