@@ -225,7 +225,8 @@ impl Config {
         let socket = |name: &str| format!("socket,id={name},path={}", folder.join(name).display());
         let mut args: Vec<String> = Vec::new();
         let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
-        let machine = if self.nested { "q35,i8042=off" } else { "q35" };
+        // A nested machine's processor has little that a kernel could try out, for where there is no KVM.
+        let (machine, processor) = if self.nested { ("q35,i8042=off", "qemu64") } else { ("q35", "max") };
         add("-machine", format!("{machine},memory-backend=mem"));
         // The back end maps the guest's memory: it has to be shared.
         add("-object", format!("memory-backend-memfd,id=mem,size={memory}M,share=on"));
@@ -240,7 +241,7 @@ impl Config {
                 add("-accel", "tcg,thread=multi".to_owned());
             }
         }
-        add("-cpu", "max".to_owned());
+        add("-cpu", processor.to_owned());
         add("-kernel", lab.kernel.display().to_string());
         add("-initrd", lab.initramfs(self.drivers)?.display().to_string());
         add("-append", self.kernel_arguments());
