@@ -1,6 +1,6 @@
 //! The table: a line a figure, in Markdown, so that it can stand in the README as it is printed.
 
-use crate::series::{Measured, Series};
+use super::series::{Measured, Series};
 
 /// What a figure counts.
 #[derive(Clone, Copy, Debug)]
