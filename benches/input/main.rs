@@ -7,8 +7,8 @@
 //! `common` says how it is measured. Hosts that build and test this have no `/dev/input`, so the device is the bench's own:
 //! a pipe of the kernel's records (`script`), which the library reads in a child process of this same file, one read(2) a
 //! turn as from an evdev node. The floor (`floor`) is a child that waits for the same pipe, reads the same records and
-//! writes the call eventfd: the least that brings an event to a guest. Both can be given a node instead of the pipe. There
-//! is no peer: rust-vmm's vhost-device-input opens a path and asks it for evdev's ioctls.
+//! writes the call eventfd: the least that brings an event to a guest. Where there is a node, `floor-events PATH` reads that
+//! instead. There is no peer: rust-vmm's vhost-device-input opens a path and asks it for evdev's ioctls.
 //!
 //! Each other file measures one thing: `latency` (one frame), `burst` (as much as one read brings), `mouse` (8 kHz, nothing
 //! lost), `config` (a guest's look at the device), `upkeep` (system calls, heap, memory, wake-ups).
