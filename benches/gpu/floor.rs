@@ -1,19 +1,17 @@
 //! The floors: the least that any back end would have to do, done by a child process that runs this same file.
 //!
 //! A child waits for its kick eventfd as the program under test does (epoll, edge-triggered, never read), so it is
-//! scheduled and woken alike. Its descriptors come as stdin and stdout, which a child can use without any `unsafe`.
+//! scheduled and woken alike.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
 use seat_frontend::display::{DisplayConfig, DrainThread, update_header};
 use seat_frontend::gpu::Rect;
 use seat_frontend::memory::GuestMemory;
@@ -22,22 +20,19 @@ use seat_frontend::wait_readable;
 use vm_memory::{FileOffset, MmapRegion, VolatileMemory, WriteVolatile};
 
 use crate::Result;
+use crate::role::{self, Role};
 use crate::vm::deadline;
 
 const PONG: &str = "floor-pong";
 const SEND: &str = "floor-send";
 
-/// What a child process of this bench does. It ends with its parent.
+/// What a child process of this bench does.
 pub fn child(role: &str, args: &[String]) -> ExitCode {
-    let result = set_pdeathsig(Signal::SIGKILL).map_err(Into::into).and_then(|()| match (role, args) {
+    role::play(role, || match (role, args) {
         (PONG, _) => pong(),
         (SEND, [path, len]) => send(path, len),
         _ => Err("not a floor".into()),
-    });
-    if let Err(error) = result {
-        eprintln!("{role}: {error}");
-    }
-    ExitCode::FAILURE
+    })
 }
 
 /// Calls `act` at each kick.
@@ -77,23 +72,15 @@ fn eventfd() -> Result<EventFd> {
 
 /// A child in one of the roles, with its kick.
 struct Floor {
-    child: Child,
+    child: Role,
     kick: EventFd,
 }
 
 impl Floor {
     fn spawn(role: &str, args: &[String], stdout: OwnedFd) -> Result<Floor> {
         let kick = eventfd()?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg(role).args(args).stdin(kick.as_fd().try_clone_to_owned()?).stdout(Stdio::from(stdout));
-        Ok(Floor { child: command.spawn()?, kick })
-    }
-}
-
-impl Drop for Floor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let child = Role::start(role, args, kick.as_fd().try_clone_to_owned()?, stdout)?;
+        Ok(Floor { child, kick })
     }
 }
 
@@ -161,7 +148,7 @@ impl BareSend {
 
     /// One send: its time, the bytes sent, and the sender's time on a processor.
     pub fn frame(&self) -> Result<[f64; 3]> {
-        let cpu = || Ok::<_, seat_frontend::Error>(Measure::of(self.floor.child.id())?.cpu);
+        let cpu = || Ok::<_, seat_frontend::Error>(Measure::of(self.floor.child.pid())?.cpu);
         let before = cpu()?;
         let time = self.send()?;
         Ok([time.as_secs_f64(), self.len as f64, (cpu()? - before).as_secs_f64()])

@@ -4,11 +4,7 @@
 //! cargo bench --bench gpu -- [--quick] [FILTER]...
 //! ```
 //!
-//! A runner of our own, and no bench crate: every figure here is a ratio of two or three programs that take turns, and
-//! what a harness is good at (finding the one small time of one closure, and comparing it with last week's) is what a
-//! shared machine makes meaningless. A floor is the least that any back end would have to do, done by a child process
-//! that is woken in the same way, towards the same reader (`floor`). Samples go round and round (`series`), so that a
-//! neighbour's noise meets all alike. Times are shown and never asserted.
+//! `common` says how it is measured. A floor (`floor`) is a bare answer, or a bare send of the same bytes.
 //!
 //! Each other file measures one thing: `latency` (one command, batches), `frames` (pixels), `flat` (what must not grow
 //! with the guest's riches), `upkeep` (system calls, heap, memory, wake-ups, start).
@@ -26,15 +22,13 @@
 )]
 #![deny(unsafe_code)]
 
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "each bench uses its part of it")]
+mod common;
 mod flat;
 mod floor;
 mod frames;
-mod heap;
 mod latency;
-mod place;
-mod series;
-mod strace;
-mod table;
 mod upkeep;
 mod vm;
 
@@ -42,11 +36,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use place::Places;
-use table::Row;
-
-/// What a bench's own set-up can fail with.
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use common::place::Places;
+use common::runner::{self, Group, Request};
+use common::{Result, heap, role, series, strace, table};
 
 /// Where Debian has QEMU's back end.
 const PEER: &str = "/usr/lib/qemu/vhost-user-gpu";
@@ -72,10 +64,7 @@ impl Bench {
     }
 }
 
-/// A group of figures that share their set-up.
-type Group = (&'static str, fn(&Bench) -> Result<Vec<Row>>);
-
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group<Bench>; 10] = [
     ("round-trip", latency::round_trip),
     ("batch", latency::batches),
     ("frame-1080", frames::full_hd),
@@ -93,10 +82,7 @@ fn main() -> ExitCode {
     if let Some(role) = args.first().filter(|arg| arg.starts_with("floor-")) {
         return floor::child(role, &args[1..]);
     }
-    let quick = args.iter().any(|arg| arg == "--quick");
-    // cargo itself adds --bench.
-    let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
-    let millis = Duration::from_millis;
+    let request = Request::new(&args);
     let places = match Places::look() {
         Ok(places) => places,
         Err(error) => {
@@ -108,47 +94,18 @@ fn main() -> ExitCode {
         places,
         ours: Path::new(env!("CARGO_BIN_EXE_vhost-user-gpu")),
         peer: peer(),
-        time: if quick { millis(700) } else { millis(5000) },
-        idle: if quick { millis(500) } else { millis(2000) },
+        time: request.time(5000, 700),
+        idle: request.time(2000, 500),
     };
-    heading(&bench);
-    let mut rows = Vec::new();
-    for (name, run) in GROUPS {
-        if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
-            continue;
-        }
-        eprintln!("… {name}");
-        match run(&bench) {
-            Ok(more) => rows.extend(more),
-            Err(error) => {
-                eprintln!("{name}: {error}");
-                return ExitCode::FAILURE;
-            }
-        }
+    runner::heading();
+    match &bench.peer {
+        Some(path) => println!("peer: {}\n", path.display()),
+        None => println!("peer: none; {PEER} is in Debian's qemu-system-gui, or set VHOST_SEAT_PEER\n"),
     }
-    table::print(&rows);
-    ExitCode::SUCCESS
+    request.run(&bench, &GROUPS)
 }
 
 fn peer() -> Option<PathBuf> {
     let path = std::env::var_os("VHOST_SEAT_PEER").map_or_else(|| PathBuf::from(PEER), PathBuf::from);
     path.exists().then_some(path)
-}
-
-/// On what machine, and against what.
-fn heading(bench: &Bench) {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo");
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
-    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
-    let virtual_machine = if cpu.contains(" hypervisor") { ", a virtual machine" } else { "" };
-    let kernel = read("/proc/sys/kernel/osrelease");
-    println!("{}, {cores} cores{virtual_machine}, Linux {}", model.unwrap_or("unknown processor"), kernel.trim());
-    let load = read("/proc/loadavg");
-    let load = load.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
-    println!("load before the start: {load}");
-    match &bench.peer {
-        Some(path) => println!("peer: {}\n", path.display()),
-        None => println!("peer: none; {PEER} is in Debian's qemu-system-gui, or set VHOST_SEAT_PEER\n"),
-    }
 }

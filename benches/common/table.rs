@@ -1,6 +1,6 @@
 //! The table: a line a figure, in Markdown, so that it can stand in the README as it is printed.
 
-use crate::series::{Measured, Series};
+use super::series::{Measured, Series};
 
 /// What a figure counts.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub enum Unit {
     Rate,
     /// A plain number.
     Count,
+    /// A part of a whole.
+    Share,
     /// A ratio in itself.
     Times,
 }
@@ -21,11 +23,13 @@ impl Unit {
     fn show(self, value: f64) -> String {
         match self {
             Self::Time if value >= 0.001 => format!("{:.2} ms", value * 1e3),
-            Self::Time => format!("{:.2} µs", value * 1e6),
+            Self::Time if value >= 1e-6 => format!("{:.2} µs", value * 1e6),
+            Self::Time => format!("{:.0} ns", value * 1e9),
             Self::Bytes if value >= 1024.0 * 1024.0 => format!("{:.1} MiB", value / (1024.0 * 1024.0)),
             Self::Bytes => format!("{:.1} KiB", value / 1024.0),
             Self::Rate => format!("{:.2} M/s", value / 1e6),
             Self::Count => format!("{value:.2}"),
+            Self::Share => format!("{:.2} %", value * 100.0),
             Self::Times => format!("×{value:.2}"),
         }
     }

@@ -9,7 +9,7 @@
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::Result;
+use super::Result;
 
 /// The processors that we may use.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Result;
+use super::Result;
 
 /// Rounds at least, whatever they take.
 const LEAST_ROUNDS: usize = 5;

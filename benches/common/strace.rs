@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use seat_frontend::Deadline;
 use seat_frontend::program::TempDir;
 
-use crate::Result;
+use super::Result;
 
 /// How many system calls process `pid` makes during `work`.
 pub fn count(pid: u32, work: impl FnOnce() -> Result<()>) -> Result<u64> {
