@@ -120,6 +120,9 @@ impl<D: Device> Backend<D> {
                 }
             }
             self.work_off();
+            if let Some(front_end) = &mut self.front_end {
+                front_end.session.check_memory();
+            }
         }
     }
 

@@ -6,7 +6,9 @@
 //! written in place. The segments' storage is reused: no allocation once a chain has reached its usual length.
 
 use thiserror::Error;
-use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, VolatileSlice};
+use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, VolatileSlice};
+
+use super::memory::Map;
 
 /// Most buffers in a chain, indirect tables included; also QEMU's limit.
 pub const MAX_SEGMENTS: usize = 1024;
@@ -63,7 +65,7 @@ struct Descriptor {
 }
 
 impl Descriptor {
-    fn read(memory: &GuestMemoryMmap<()>, table: GuestAddress, index: u32) -> Result<Self, ChainError> {
+    fn read(memory: &Map, table: GuestAddress, index: u32) -> Result<Self, ChainError> {
         let addr = table.checked_add(u64::from(index) * u64::from(DESCRIPTOR_LEN)).ok_or(ChainError::Table)?;
         let mut bytes = [0; DESCRIPTOR_LEN as usize];
         if !read(memory, addr, &mut bytes) {
@@ -84,13 +86,7 @@ impl Chain {
     ///
     /// # Errors
     /// What is wrong with it; what was collected is of no use then.
-    pub fn walk(
-        &mut self,
-        memory: &GuestMemoryMmap<()>,
-        table: GuestAddress,
-        size: u16,
-        head: u16,
-    ) -> Result<(), ChainError> {
+    pub fn walk(&mut self, memory: &Map, table: GuestAddress, size: u16, head: u16) -> Result<(), ChainError> {
         self.head = head;
         self.segments.clear();
         self.readable = 0;
@@ -99,7 +95,7 @@ impl Chain {
 
     fn walk_table(
         &mut self,
-        memory: &GuestMemoryMmap<()>,
+        memory: &Map,
         table: GuestAddress,
         size: u32,
         first: u16,
@@ -131,7 +127,7 @@ impl Chain {
         Err(ChainError::TooLong)
     }
 
-    fn push(&mut self, memory: &GuestMemoryMmap<()>, descriptor: &Descriptor) -> Result<(), ChainError> {
+    fn push(&mut self, memory: &Map, descriptor: &Descriptor) -> Result<(), ChainError> {
         let Descriptor { addr, len, .. } = *descriptor;
         if self.segments.len() >= MAX_SEGMENTS {
             return Err(ChainError::TooLong);
@@ -179,7 +175,7 @@ impl Chain {
 
     /// Reads from byte `offset` of the readable part. Returns how many bytes of `out` it filled: fewer than all where
     /// the part ends before.
-    pub fn read_at(&self, memory: &GuestMemoryMmap<()>, offset: u64, out: &mut [u8]) -> usize {
+    pub fn read_at(&self, memory: &Map, offset: u64, out: &mut [u8]) -> usize {
         let mut done = 0usize;
         for (addr, len) in pieces(self.readable(), offset, out.len()) {
             let Some(part) = out.get_mut(done..done.saturating_add(len)) else { break };
@@ -193,7 +189,7 @@ impl Chain {
     }
 
     /// Writes from byte `offset` of the writable part on. Returns how many of `bytes` found room.
-    pub fn write_at(&self, memory: &GuestMemoryMmap<()>, offset: u64, bytes: &[u8]) -> usize {
+    pub fn write_at(&self, memory: &Map, offset: u64, bytes: &[u8]) -> usize {
         let mut done = 0usize;
         for (addr, len) in pieces(self.writable(), offset, bytes.len()) {
             let Some(part) = bytes.get(done..done.saturating_add(len)) else { break };
@@ -211,18 +207,18 @@ impl Chain {
 // from one region into the next.
 
 /// The bytes as one slice, where they all lie in one region.
-fn in_one_region(memory: &GuestMemoryMmap<()>, addr: GuestAddress, len: usize) -> Option<VolatileSlice<'_>> {
+fn in_one_region(memory: &Map, addr: GuestAddress, len: usize) -> Option<VolatileSlice<'_>> {
     let region = memory.find_region(addr)?;
     region.get_slice(region.to_region_addr(addr)?, len).ok()
 }
 
 /// Whether all of a range is in guest memory.
-fn is_mapped(memory: &GuestMemoryMmap<()>, addr: GuestAddress, len: usize) -> bool {
+fn is_mapped(memory: &Map, addr: GuestAddress, len: usize) -> bool {
     in_one_region(memory, addr, len).is_some() || memory.check_range(addr, len)
 }
 
 /// Fills `out` from `addr` on; `false` where not all of it is in guest memory.
-fn read(memory: &GuestMemoryMmap<()>, addr: GuestAddress, out: &mut [u8]) -> bool {
+fn read(memory: &Map, addr: GuestAddress, out: &mut [u8]) -> bool {
     match in_one_region(memory, addr, out.len()) {
         Some(slice) => slice.copy_to(out) == out.len(),
         None => memory.read_slice(out, addr).is_ok(),
@@ -230,7 +226,7 @@ fn read(memory: &GuestMemoryMmap<()>, addr: GuestAddress, out: &mut [u8]) -> boo
 }
 
 /// Writes `bytes` from `addr` on; `false` where not all of it is in guest memory.
-pub(super) fn write(memory: &GuestMemoryMmap<()>, addr: GuestAddress, bytes: &[u8]) -> bool {
+pub(super) fn write(memory: &Map, addr: GuestAddress, bytes: &[u8]) -> bool {
     match in_one_region(memory, addr, bytes.len()) {
         Some(slice) => {
             slice.copy_from(bytes);
@@ -270,13 +266,13 @@ mod tests {
     const TABLE: u64 = 0x1000;
     const INDIRECT_TABLE: u64 = 0x4000;
 
-    fn memory() -> GuestMemoryMmap<()> {
+    fn memory() -> Map {
         // Two regions that touch, then a hole, then one more.
         let ranges = [(GuestAddress(0), 0x8000), (GuestAddress(0x8000), 0x8000), (GuestAddress(0x2_0000), 0x1000)];
-        GuestMemoryMmap::from_ranges(&ranges).unwrap()
+        Map::from_ranges(&ranges).unwrap()
     }
 
-    fn put(memory: &GuestMemoryMmap<()>, table: u64, index: u64, addr: u64, len: u32, flags: u16, next: u16) {
+    fn put(memory: &Map, table: u64, index: u64, addr: u64, len: u32, flags: u16, next: u16) {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&addr.to_le_bytes());
         bytes[8..12].copy_from_slice(&len.to_le_bytes());
@@ -285,7 +281,7 @@ mod tests {
         memory.write_obj(bytes, GuestAddress(table + 16 * index)).unwrap();
     }
 
-    fn walk(memory: &GuestMemoryMmap<()>, head: u16) -> Result<Chain, ChainError> {
+    fn walk(memory: &Map, head: u16) -> Result<Chain, ChainError> {
         let mut chain = Chain::default();
         chain.walk(memory, GuestAddress(TABLE), 4, head).map(|()| chain)
     }

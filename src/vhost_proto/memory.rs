@@ -10,9 +10,10 @@ use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 
 use thiserror::Error;
-use vm_memory::mmap::{GuestRegionMmap, MmapRegion};
+use vm_memory::mmap::{GuestRegionMmap, MmapRegion, MmapRegionBuilder};
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap};
 
+use super::sigbus::{self, Guard};
 use super::wire::{MemoryRegion, UserAddr};
 
 /// Most regions at a time: what GET_MAX_MEM_SLOTS answers, and what QEMU's own library answers.
@@ -38,14 +39,19 @@ pub enum MemoryError {
 }
 
 /// A region as it is mapped here.
-pub type MappedRegion = GuestRegionMmap<()>;
+pub type MappedRegion = GuestRegionMmap<Guard>;
+
+/// All regions as they are mapped here, by guest-physical address.
+pub type Map = GuestMemoryMmap<Guard>;
 
 /// The shared memory of one front end.
 #[derive(Debug, Default)]
 pub struct GuestMemory {
     /// By guest address.
     slots: Vec<Slot>,
-    map: GuestMemoryMmap<()>,
+    map: Map,
+    /// The losses of this process that were looked into.
+    losses: usize,
 }
 
 #[derive(Debug)]
@@ -56,7 +62,7 @@ struct Slot {
 
 impl GuestMemory {
     /// The mapped regions by guest-physical address.
-    pub fn map(&self) -> &GuestMemoryMmap<()> {
+    pub fn map(&self) -> &Map {
         &self.map
     }
 
@@ -111,6 +117,19 @@ impl GuestMemory {
         Ok(memory)
     }
 
+    /// Whether one of its regions turned out to be truncated since this was asked last: that region's guest address. One
+    /// comparison where nothing did.
+    pub fn newly_lost(&mut self) -> Option<u64> {
+        let losses = sigbus::losses();
+        if std::mem::replace(&mut self.losses, losses) == losses { None } else { self.lost() }
+    }
+
+    /// The guest address of a region that was truncated after it was mapped.
+    pub fn lost(&self) -> Option<u64> {
+        let lost = self.slots.iter().find(|slot| slot.mapped.bitmap().is_lost());
+        lost.map(|slot| slot.region.guest_addr)
+    }
+
     /// Where the guest sees the `len` bytes that the front end has at `addr`; they must lie in one region.
     pub fn translate(&self, addr: UserAddr, len: u64) -> Option<GuestAddress> {
         self.slots.iter().find_map(|Slot { region, .. }| {
@@ -146,7 +165,7 @@ fn overlap(a: &MemoryRegion, b: &MemoryRegion) -> bool {
     meet(a.guest_addr, b.guest_addr) || meet(a.user_addr, b.user_addr)
 }
 
-fn map_file(region: &MemoryRegion, file: OwnedFd) -> Result<MmapRegion<()>, MemoryError> {
+fn map_file(region: &MemoryRegion, file: OwnedFd) -> Result<MmapRegion<Guard>, MemoryError> {
     let file = File::from(file);
     let metadata = file.metadata()?;
     let need = region.mmap_offset.saturating_add(region.size);
@@ -159,8 +178,14 @@ fn map_file(region: &MemoryRegion, file: OwnedFd) -> Result<MmapRegion<()>, Memo
         return Err(MemoryError::NotMemory);
     }
     let size = usize::try_from(region.size).map_err(|_| MemoryError::Range)?;
-    MmapRegion::from_file(FileOffset::new(file, region.mmap_offset), size)
-        .map_err(|error| MemoryError::Map(io::Error::other(error)))
+    let mapping = MmapRegionBuilder::new_with_bitmap(size, Guard::default())
+        .with_file_offset(FileOffset::new(file, region.mmap_offset))
+        .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
+        .with_mmap_flags(libc::MAP_NORESERVE | libc::MAP_SHARED)
+        .build()
+        .map_err(|error| MemoryError::Map(io::Error::other(error)))?;
+    // It may be truncated later.
+    if mapping.bitmap().watch(mapping.as_ptr(), size) { Ok(mapping) } else { Err(MemoryError::TooMany) }
 }
 
 #[cfg(test)]
@@ -227,5 +252,35 @@ mod tests {
         memory.remove(&MemoryRegion { mmap_offset: 0x5000, ..region(0x1000, 0x10_0000, 0x1000) }).unwrap();
         assert!(memory.translate(UserAddr(0x10_0000), 1).is_none());
         assert!(memory.map().read_obj::<u8>(GuestAddress(0x1000)).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_truncated_later_is_lost_from_there_on_and_the_rest_stays() {
+        let file = memfd(0x4000);
+        let theirs = File::from(file.try_clone().unwrap());
+        let mut memory = GuestMemory::default();
+        memory.add(region(0x1_0000, 0x10_0000, 0x4000), file).unwrap();
+        memory.add(region(0x2_0000, 0x20_0000, 0x1000), memfd(0x1000)).unwrap();
+        memory.map().write_slice(&[7; 0x4000], GuestAddress(0x1_0000)).unwrap();
+        memory.newly_lost();
+        assert_eq!(memory.lost(), None);
+
+        theirs.set_len(0x2000).unwrap();
+        let mut bytes = [1; 0x4000];
+        memory.map().read_slice(&mut bytes, GuestAddress(0x1_0000)).unwrap();
+        assert_eq!((&bytes[..0x2000], &bytes[0x2000..]), (&[7; 0x2000][..], &[0; 0x2000][..]));
+        memory.map().write_slice(&[9; 0x4000], GuestAddress(0x1_0000)).expect("writes go nowhere and harm nobody");
+        assert_eq!((memory.newly_lost(), memory.lost()), (Some(0x1_0000), Some(0x1_0000)));
+        assert_eq!(memory.newly_lost(), None, "it is told once");
+        memory.remove(&region(0x1_0000, 0x10_0000, 0x4000)).unwrap();
+        assert_eq!(memory.lost(), None);
+    }
+
+    #[test]
+    fn mappings_leave_the_table_when_they_go() {
+        for _ in 0..20_000 {
+            let mut memory = GuestMemory::default();
+            memory.add(region(0, 0x1000, 0x1000), memfd(0x1000)).unwrap();
+        }
     }
 }

@@ -10,5 +10,6 @@ pub mod device;
 pub mod memory;
 mod scm;
 pub mod session;
+mod sigbus;
 pub mod vring;
 pub mod wire;

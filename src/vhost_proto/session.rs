@@ -121,6 +121,13 @@ impl Session {
         self.rings.iter().rev().fold(0, |bits, ring| (bits << 1) | u32::from(ring.polled()))
     }
 
+    /// Breaks the rings where the front end has truncated memory under them. To be called once a turn.
+    pub fn check_memory(&mut self) {
+        if let Some(addr) = self.memory.newly_lost() {
+            self.rings.iter_mut().for_each(|ring| ring.memory_lost(addr));
+        }
+    }
+
     /// Whether `need_reply` of a message without an answer of its own is honoured.
     pub fn acknowledges(&self) -> bool {
         self.protocol.contains(Protocol::REPLY_ACK)

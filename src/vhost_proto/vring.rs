@@ -48,6 +48,8 @@ pub enum RingError {
     Queue(#[from] virtio_queue::Error),
     #[error("its memory was taken away")]
     Memory,
+    #[error("the guest's memory at {0:#x} was truncated")]
+    Truncated(u64),
     #[error("it is running")]
     Running,
 }
@@ -186,6 +188,9 @@ impl Ring {
         if self.started {
             return Ok(false);
         }
+        if let Some(addr) = memory.lost() {
+            return Err(RingError::Truncated(addr));
+        }
         self.place(memory)?;
         self.placed = true;
         self.queue.set_next_avail(self.base);
@@ -229,6 +234,13 @@ impl Ring {
     pub fn memory_changed(&mut self, memory: &GuestMemory) {
         if self.started {
             self.placed = self.place(memory).is_ok();
+        }
+    }
+
+    /// Memory turned out to be truncated, at this guest address: whatever was read there was never written by the guest.
+    pub fn memory_lost(&mut self, addr: u64) {
+        if self.started {
+            self.breaks(&RingError::Truncated(addr));
         }
     }
 
