@@ -1,4 +1,10 @@
 //! Descriptions of input devices as scripted kernels have them.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the numbers are the tests' own"
+)]
 
 use seat_frontend::input::ids::{abs, ev, key, led, msc, rel, snd, sw};
 use vhost_seat::input::config::{AxisInfo, Bitmap, Description, Ids};

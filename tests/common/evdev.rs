@@ -5,6 +5,12 @@
 //! events that change nothing are swallowed, whole frames come to each client, one that grabs gets them alone, a client's
 //! buffer of 64 events runs over into SYN_DROPPED, events that a client writes go through the same core, and a device that
 //! is unplugged lets go of its keys, but not of its contacts.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the numbers are the tests' own"
+)]
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
