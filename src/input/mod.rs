@@ -38,6 +38,7 @@ use crate::vhost_proto::memory::GuestMemory;
 use crate::vhost_proto::vring::{Popped, Ring};
 
 use batch::{Batch, Fed};
+use codes::EV_KEY;
 use config::Config;
 use lights::Lights;
 use node::{EVENTS_A_READ, Node, OpenError, Place};
@@ -62,6 +63,8 @@ const STATUS_A_TURN: usize = 64;
 const LOOKS: usize = 8;
 /// How long a guest without buffers is waited for when it is to let go for good: milliseconds.
 const LAST_WAIT: usize = 20;
+/// How often it may be said that the device can't be had: a guest can make us try as often as it resets the device.
+const REFUSALS: Budget = Budget::new(3, Duration::from_secs(60));
 /// How often a node that is not the one that was unplugged may be complained about.
 const STRANGERS: Budget = Budget::new(3, Duration::from_secs(60));
 
@@ -93,6 +96,7 @@ pub struct Input<P: Place> {
     guests_turn: bool,
     /// Whether the device is ours alone.
     grabbed: bool,
+    refusals: Budget,
     strangers: Budget,
     /// The buffer popped last, what one read brought, what one write takes: all reused.
     chain: Chain,
@@ -128,8 +132,13 @@ impl<P: Place> Input<P> {
     /// There is none, or none that can be used.
     pub fn open(place: P, options: Options) -> Result<Self, OpenError> {
         let mut node = place.open()?;
-        try_grab(&mut node)?;
         let description = node.description().clone();
+        if let Some(keys) = options.toggle
+            && !keys.can_be_typed(|code| description.has(EV_KEY, code))
+        {
+            return Err(OpenError::NoHotkey(keys.name));
+        }
+        try_grab(&mut node)?;
         Ok(Self {
             place,
             plug: Plug::Open(node),
@@ -142,6 +151,7 @@ impl<P: Place> Input<P> {
             connected: false,
             guests_turn: true,
             grabbed: false,
+            refusals: REFUSALS,
             strangers: STRANGERS,
             chain: Chain::default(),
             incoming: [Event::default(); EVENTS_A_READ],
@@ -161,7 +171,10 @@ impl<P: Place> Input<P> {
         if self.options.grab && wanted != self.grabbed {
             match handover::hand_over(node, wanted) {
                 Ok(()) => self.grabbed = wanted,
-                Err(error) => warn!("{} does not change hands: {error}", self.place.path().display()),
+                Err(error) => {
+                    let path = self.place.path().display();
+                    log_within!(self.refusals, Level::Warn, "{path} does not change hands: {error}");
+                }
             }
         }
         let present = wanted && (self.grabbed || !self.options.grab);

@@ -29,6 +29,9 @@ pub enum OpenError {
     /// Another program has it alone.
     #[error("another program has grabbed it")]
     Grabbed,
+    /// The hotkey of this name can't be typed on it.
+    #[error("it has no keys for {0}")]
+    NoHotkey(&'static str),
     /// It cannot be had alone.
     #[error("it cannot be grabbed: {0}")]
     Grab(io::Error),

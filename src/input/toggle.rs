@@ -32,6 +32,11 @@ impl Keys {
         COMBINATIONS.into_iter().find(|keys| keys.name == name)
     }
 
+    /// Whether it can be typed where there are the keys that `has` says are there.
+    pub fn can_be_typed(&self, has: impl Fn(u16) -> bool) -> bool {
+        self.groups.iter().all(|group| group.iter().any(|code| has(*code)))
+    }
+
     /// The keys that it is made of.
     pub fn codes(&self) -> impl Iterator<Item = u16> {
         self.groups.into_iter().flatten().copied()

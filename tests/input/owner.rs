@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use seat_frontend::input::ids::{abs, ev, key};
 use seat_frontend::machine::InputMachineOptions;
 use seat_frontend::program::TempDir;
+use vhost_seat::input::config::Bitmap;
 use vhost_seat::input::node::{Node, OpenError};
 use vhost_seat::input::{Input, Options};
 
@@ -195,6 +196,20 @@ fn every_hotkey_works_by_its_name() {
         }
         seat.let_go();
     }
+}
+
+#[test]
+fn a_hotkey_that_the_device_has_no_keys_for_is_refused_early() {
+    let mouse = Kernel::new(devices::mouse(), 0);
+    for name in ["ctrl-ctrl", "scrolllock", "ctrl-scrolllock"] {
+        let refused = Input::open(mouse.place(), with_toggle(name)).map(drop).unwrap_err();
+        assert_eq!(refused.to_string(), format!("it has no keys for {name}"));
+    }
+    let mut one_ctrl = devices::mouse();
+    one_ctrl.codes[usize::from(ev::KEY)] = Bitmap::of([key::LEFTCTRL, key::SCROLLLOCK]);
+    let kernel = Kernel::new(one_ctrl, 0);
+    assert!(Input::open(kernel.place(), with_toggle("ctrl-ctrl")).is_err());
+    assert!(Input::open(kernel.place(), with_toggle("ctrl-scrolllock")).is_ok());
 }
 
 #[test]
