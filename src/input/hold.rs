@@ -91,8 +91,8 @@ impl Hold {
     }
 
     /// Drops the frames that tell of nothing but motion; the one that the guest has a part of, and the one at the tail,
-    /// stay. `slot` is the slot that the guest believes to be current. A frame that relied on a slot named in one that was
-    /// dropped gets that name in front: each dropped name leaves room for one.
+    /// stay. `slot` is the slot that the guest believes to be current. What relied on a slot named in a frame that was
+    /// dropped gets that name in front, the next event too, which must be pushed now: each dropped name leaves room for one.
     pub fn drop_motion(&mut self, slot: usize) {
         let mut slots = Slots { told: slot, meant: slot };
         let (mut left, mut first) = (self.events.len(), true);
@@ -114,6 +114,7 @@ impl Hold {
                 self.whole = self.events.len() - left;
             }
         }
+        slots.name(&mut self.events);
     }
 
     /// How many of the first `whole` events the first frame has.
@@ -149,13 +150,20 @@ impl Slots {
                 if keep {
                     self.told = self.meant;
                 }
-            } else if keep && is_slot_axis(event.code) && self.told != self.meant {
-                kept.push_back(Event::new(EV_ABS, ABS_MT_SLOT, i32::try_from(self.meant).unwrap_or_default()));
-                self.told = self.meant;
+            } else if keep && is_slot_axis(event.code) {
+                self.name(kept);
             }
         }
         if keep {
             kept.push_back(event);
+        }
+    }
+
+    /// Names the slot that is meant where the reader does not believe in it.
+    fn name(&mut self, kept: &mut VecDeque<Event>) {
+        if self.told != self.meant {
+            kept.push_back(Event::new(EV_ABS, ABS_MT_SLOT, i32::try_from(self.meant).unwrap_or_default()));
+            self.told = self.meant;
         }
     }
 }

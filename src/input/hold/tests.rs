@@ -112,3 +112,13 @@ fn another_guest_has_begun_nothing() {
     hold.reset();
     assert!(hold.is_empty());
 }
+
+#[test]
+fn what_comes_next_relies_on_a_dropped_name_as_well() {
+    let mut hold = of(&[&[(EV_KEY, 30, 1), REPORT], &[(EV_ABS, ABS_MT_SLOT, 3), (EV_ABS, X, 5), REPORT]]);
+    hold.drop_motion(0);
+    hold.push(Event::new(EV_ABS, ABS_MT_TRACKING_ID, -1));
+    hold.push(Event::REPORT);
+    let expected = [(EV_KEY, 30, 1), REPORT, (EV_ABS, ABS_MT_SLOT, 3), (EV_ABS, ABS_MT_TRACKING_ID, -1), REPORT];
+    assert_eq!(all(hold), expected);
+}
