@@ -131,11 +131,15 @@ impl Batch {
     pub fn part(&mut self) {
         self.hold.forget();
         self.unplug();
+        // Where it was gone before, the endings were taken up already, and are among what was forgotten.
+        self.stop_following();
     }
 
     /// What the guest is to be told next.
     pub fn upcoming(&mut self) -> Option<Event> {
-        if self.hold.is_empty() && (self.settling || self.owing) && !self.in_frame {
+        // The endings need not wait: what is left of the device's frame may have been passed over while it changed hands.
+        let between_frames = !(self.in_frame && self.present);
+        if self.hold.is_empty() && (self.settling || self.owing) && between_frames {
             self.settle();
         }
         self.hold.front()

@@ -206,6 +206,47 @@ fn at_the_end_what_waited_is_dropped_for_what_must_be_let_go() {
 }
 
 #[test]
+fn at_the_end_releases_that_wait_already_are_not_dropped() {
+    let mut batch = following();
+    feed(&mut batch, &[(EV_KEY, A, 1), (EV_KEY, B, 1), REPORT]);
+    delivered(&mut batch);
+    batch.set_present(false);
+    assert_eq!(batch.upcoming(), Some(Event::new(EV_KEY, A, 0)));
+    batch.part();
+    assert_eq!(delivered(&mut batch), [(EV_KEY, A, 0), (EV_KEY, B, 0), REPORT]);
+}
+
+#[test]
+fn handed_to_the_host_in_the_middle_of_a_frame_everything_is_let_go_at_once() {
+    let mut batch = following();
+    feed(&mut batch, &[(EV_KEY, A, 1), REPORT]);
+    delivered(&mut batch);
+    // The rest of this frame is passed over while the device changes hands.
+    feed(&mut batch, &[(EV_KEY, B, 1)]);
+    batch.set_present(false);
+    assert_eq!(delivered(&mut batch), [(EV_KEY, A, 0), REPORT]);
+}
+
+#[test]
+fn a_contact_that_ends_while_motion_gives_way_ends_in_its_own_slot() {
+    let mut batch = following();
+    let touch = |slot, id| [(EV_ABS, ABS_MT_SLOT, slot), (EV_ABS, ABS_MT_TRACKING_ID, id), REPORT];
+    feed(&mut batch, &[touch(1, 5), touch(2, 6)].concat());
+    delivered(&mut batch);
+    feed(&mut batch, &[(EV_ABS, ABS_MT_SLOT, 1), (EV_ABS, MT_X, 1), REPORT]);
+    while batch.hold.room() > 1 {
+        feed(&mut batch, &[(EV_ABS, MT_X, 2), REPORT]);
+    }
+    if batch.hold.room() == 1 {
+        feed(&mut batch, &[(EV_MSC, 4, 0)]);
+    }
+    feed(&mut batch, &[(EV_ABS, ABS_MT_TRACKING_ID, -1), REPORT]);
+    let ends = delivered(&mut batch).into_iter().filter(|(_, code, value)| (*code, *value) == (ABS_MT_TRACKING_ID, -1));
+    assert_eq!(ends.count(), 1, "the other contact goes on");
+    assert_eq!(batch.guest(), batch.device());
+}
+
+#[test]
 fn a_slot_that_the_guest_does_not_have_is_not_named_to_it() {
     let mut batch = following();
     feed(&mut batch, &[(EV_ABS, ABS_MT_SLOT, 9), (EV_ABS, MT_X, 4), REPORT]);
