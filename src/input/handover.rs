@@ -5,8 +5,10 @@
 //! still reads, and begins again after it, where only the gaining side does: events that a program writes to a node go
 //! through the kernel's state and to all that read it.
 //!
-//! A key that is let go by hand between those two writes, some microseconds, would be held by our second write for good.
-//! Keyboards tell of it by a scan code although the kernel has nothing to change; then all is let go once more.
+//! Some microseconds pass between those two writes, and hands move meanwhile. A key that is let go then would be held by our
+//! second write for good: keyboards tell of it by a scan code although the kernel has nothing to change, and all is let go
+//! once more. A key that is pressed before we have the device alone would be stuck for the host, which saw it: the device
+//! is given back, and taken once more with that key among those that are held.
 
 use std::io;
 
@@ -17,6 +19,8 @@ use super::node::{EVENTS_A_READ, Node};
 use super::state::{State, differences};
 use super::wire::Event;
 
+/// How often the device is taken anew because a key was pressed meanwhile.
+const TRIES: usize = 4;
 /// Reads that empty a device's buffer; one that has more to say than that is read on as usual.
 const READS: usize = 16;
 
@@ -26,12 +30,19 @@ const READS: usize = 16;
 /// # Errors
 /// It cannot be had alone (then nothing has changed), or it is gone.
 pub fn hand_over<N: Node>(node: &mut N, to_us: bool) -> io::Result<()> {
+    for _ in 1..TRIES {
+        if try_hand_over(node, to_us, to_us)? {
+            return Ok(());
+        }
+    }
+    try_hand_over(node, to_us, false).map(drop)
+}
+
+/// As [`hand_over`]; where `careful`, nothing has changed when it returns `false`: something was pressed meanwhile.
+fn try_hand_over<N: Node>(node: &mut N, to_us: bool, careful: bool) -> io::Result<bool> {
     drain(node)?;
     let mut held = State::new(node.description());
     node.look(&mut held)?;
-    if !held.is_held() {
-        return node.set_grabbed(to_us);
-    }
     let (mut endings, mut beginnings) = (Vec::new(), Vec::new());
     differences(&held, &held, true, &mut endings);
     // Not `release`: the endings also leave another slot current.
@@ -40,11 +51,18 @@ pub fn hand_over<N: Node>(node: &mut N, to_us: bool) -> io::Result<()> {
     differences(&released, &held, false, &mut beginnings);
     if let Err(error) = node.write(&endings) {
         debug!("what is held cannot be let go: {error}");
-        return node.set_grabbed(to_us);
+        return node.set_grabbed(to_us).map(|()| true);
     }
-    let changed = node.set_grabbed(to_us);
+    let mut changed = node.set_grabbed(to_us).map(|()| true);
+    if careful && changed.is_ok() {
+        let mut now = released;
+        node.look(&mut now)?;
+        if now.is_held() {
+            changed = node.set_grabbed(!to_us).map(|()| false);
+        }
+    }
     node.write(&beginnings)?;
-    if drain(node)? {
+    if drain(node)? && !endings.is_empty() {
         debug!("a key moved meanwhile: all are let go");
         node.write(&endings)?;
     }

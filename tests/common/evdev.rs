@@ -52,6 +52,8 @@ struct Shared {
     /// What was written to the device itself: lights and sounds.
     driver_heard: Vec<Event>,
     plugged: bool,
+    /// What the driver reports the moment before somebody takes the device alone.
+    before_grab: Vec<Event>,
     /// Whether nodes may be written.
     writable: bool,
 }
@@ -97,6 +99,7 @@ impl Kernel {
             next_client: 0,
             driver_heard: Vec::with_capacity(CLIENT_BUFFER),
             plugged: true,
+            before_grab: Vec::new(),
             writable: true,
         };
         let kernel = Kernel { shared: Arc::new(Mutex::new(shared)), folder: Arc::new(TempDir::new().unwrap()) };
@@ -130,6 +133,12 @@ impl Kernel {
             shared.handle(Event::new(*kind, *code, *value), None);
         }
         shared.handle(Event::new(ev::SYN, syn::REPORT, 0), None);
+    }
+
+    /// The driver reports a frame the moment before the device is next taken alone.
+    pub fn report_before_grab(&self, events: &[(u16, u16, i32)]) {
+        let events = events.iter().map(|(kind, code, value)| Event::new(*kind, *code, *value));
+        self.lock().before_grab = events.chain([Event::new(ev::SYN, syn::REPORT, 0)]).collect();
     }
 
     /// What is held, and where everything is.
@@ -415,6 +424,11 @@ impl Node for ScriptedNode {
             (Some(other), _) if other != self.id => Err(Errno::EBUSY.into()),
             (None, false) => Err(Errno::EINVAL.into()),
             _ => {
+                if grabbed {
+                    for event in std::mem::take(&mut shared.before_grab) {
+                        shared.handle(event, None);
+                    }
+                }
                 shared.grab = grabbed.then_some(self.id);
                 Ok(())
             }

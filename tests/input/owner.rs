@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seat_frontend::input::ids::{abs, ev, key};
+use seat_frontend::input::ids::{abs, ev, key, msc};
 use seat_frontend::machine::InputMachineOptions;
 use seat_frontend::program::TempDir;
 use vhost_seat::input::config::Bitmap;
@@ -76,6 +76,65 @@ fn the_device_is_the_guests_alone_while_a_front_end_is_there() {
     assert!(!kernel.is_grabbed());
     assert_eq!(host.held(), [key::S], "the host gets the key that is still held");
     assert_eq!(kernel.truth().held(), [key::S]);
+}
+
+/// A key is already held when a front end comes, and another event happens in the moment before the device is taken.
+/// What the host and the guest then believe to be held, and what is.
+fn taken_while(happens: &[(u16, u16, i32)]) -> [Vec<u16>; 3] {
+    let folder = TempDir::new().unwrap();
+    let kernel = everything();
+    let mut host = Host::of(&kernel);
+    let (_back_end, path) = BackEnd::listening(kernel.place(), GRAB, &folder);
+    kernel.report(&[(ev::KEY, key::A, 1)]);
+    kernel.report_before_grab(happens);
+    let front = patient(seat_frontend::control::FrontEnd::connect(&path).unwrap());
+    let mut vm = boot_on(front, InputMachineOptions::qemu().unwrap());
+    let mut guest = vm.guest();
+    vm.driver.feed_until(&mut guest, &kernel.truth(), soon()).unwrap();
+    assert!(kernel.is_grabbed());
+    [host.held(), guest.held(), kernel.truth().held()]
+}
+
+#[test]
+fn a_key_that_is_pressed_while_the_device_is_taken_is_let_go_for_the_host() {
+    let both = vec![key::A, key::S];
+    assert_eq!(taken_while(&[(ev::KEY, key::S, 1)]), [vec![], both.clone(), both]);
+    // A scan code might have been the release of the other key, which would then be held for good.
+    assert_eq!(taken_while(&[(ev::MSC, msc::SCAN, 31), (ev::KEY, key::S, 1)]), [vec![], vec![key::S], vec![key::S]]);
+}
+
+#[test]
+fn a_key_that_is_let_go_while_the_device_is_taken_is_held_by_nobody() {
+    assert_eq!(taken_while(&[(ev::MSC, msc::SCAN, 30), (ev::KEY, key::A, 0)]), [[0; 0]; 3]);
+}
+
+#[test]
+fn half_of_a_hotkey_pressed_for_one_front_end_is_no_half_for_the_next() {
+    let folder = TempDir::new().unwrap();
+    let kernel = everything();
+    let (_back_end, path) = BackEnd::listening(kernel.place(), with_toggle("ctrl-ctrl"), &folder);
+    let boot = || {
+        boot_on(
+            patient(seat_frontend::control::FrontEnd::connect(&path).unwrap()),
+            InputMachineOptions::qemu().unwrap(),
+        )
+    };
+    let mut vm = boot();
+    kernel.report(&[(ev::KEY, key::LEFTCTRL, 1)]);
+    await_read(&kernel, &mut vm);
+    vm.quit().unwrap();
+    let deadline = soon();
+    while kernel.is_grabbed() {
+        assert!(!deadline.passed(), "the device is not given back");
+        std::thread::yield_now();
+    }
+    kernel.report(&[(ev::KEY, key::LEFTCTRL, 0)]);
+    let mut vm = boot();
+    for code in [key::RIGHTCTRL, key::LEFTCTRL] {
+        chord(&kernel, &[code]);
+        await_read(&kernel, &mut vm);
+        assert!(kernel.is_grabbed());
+    }
 }
 
 #[test]
