@@ -189,8 +189,11 @@ impl Node for Evdev {
         if state.slots() > 0 {
             state.select_slot(raw::axis(fd, ABS_MT_SLOT)?.1);
             for code in &self.slot_axes {
-                for (slot, value) in self.slot_values.get(fd, *code)?.enumerate() {
-                    state.set_slot_axis(slot, *code, value);
+                match self.slot_values.get(fd, *code) {
+                    Ok(values) => values.enumerate().for_each(|(slot, value)| state.set_slot_axis(slot, *code, value)),
+                    // Joysticks of many axes have this number among them, and no slots: to Linux nothing touches there.
+                    Err(Errno::EINVAL) => break,
+                    Err(errno) => return Err(errno.into()),
                 }
             }
         }
