@@ -196,6 +196,9 @@ impl<P: Place> Input<P> {
 
     /// Takes the device's state as it is found; what it had to say until then is passed over.
     fn look(&mut self) {
+        if let Some(toggle) = &mut self.toggle {
+            toggle.reset();
+        }
         let Some(node) = self.plug.node() else { return };
         let looked = self.batch.look(|state| {
             for _ in 0..LOOKS {
@@ -228,9 +231,6 @@ impl<P: Place> Input<P> {
         }
         if dropped {
             debug!("{} was not read in time: looking at it", self.place.path().display());
-            if let Some(toggle) = &mut self.toggle {
-                toggle.reset();
-            }
             self.look();
         }
         if change {
@@ -341,26 +341,24 @@ impl<P: Place> Input<P> {
 
     // Unplugged, and plugged in again.
 
-    fn unplugged(&mut self, rings: &mut Rings<'_>) -> Result<Turn, Over> {
+    fn unplugged(&mut self) -> Result<(), Over> {
         let path = self.place.path().display().to_string();
         self.plug = Plug::Nowhere;
+        self.batch.unplug();
+        self.grabbed = false;
         if let Some(toggle) = &mut self.toggle {
             toggle.reset();
         }
         if self.options.exit_on_unplug {
-            self.part(rings);
             return Err(Over(format!("{path} was unplugged")));
         }
-        self.batch.unplug();
-        self.grabbed = false;
         warn!("{path} was unplugged; waiting for it to come back");
         let registrar = self.registrar.as_ref().ok_or_else(|| Over("nobody watches".to_owned()))?;
         let waiting = Replug::new(self.place.path())
             .and_then(|replug| registrar.watch(Source::Device(REPLUG), replug, Interest::Read))
             .map_err(|error| Over(format!("{path} was unplugged and cannot be waited for: {error}")))?;
         self.plug = Plug::Out(waiting);
-        self.try_again()?;
-        Ok(self.deliver(rings))
+        self.try_again()
     }
 
     /// Something happened where the device was.
@@ -480,10 +478,16 @@ impl<P: Place> Device for Input<P> {
         if !rings.rings.get(EVENTS).is_some_and(Ring::running) {
             self.batch.pause();
         }
-        if source == REPLUG {
-            self.news()?;
+        let done = if source == REPLUG {
+            self.news()
         } else if readiness.hangup || self.follow().is_err() {
-            return self.unplugged(rings);
+            self.unplugged()
+        } else {
+            Ok(())
+        };
+        if let Err(over) = done {
+            self.part(rings);
+            return Err(over);
         }
         Ok(self.deliver(rings))
     }
