@@ -144,6 +144,11 @@ impl Description {
         self.axes.get(usize::from(code)).filter(|_| self.has(EV_ABS, code))
     }
 
+    /// Whether its name and numbers are those of `other`.
+    pub fn has_name_of(&self, other: &Self) -> bool {
+        (&self.name, &self.ids) == (&other.name, &other.ids)
+    }
+
     /// Whether a guest that was told of `self` can go on with `other`: all alike but for the serial number.
     pub fn is_same_kind(&self, other: &Self) -> bool {
         let Self { name, serial: _, ids, properties, codes, axes } = other;

@@ -9,6 +9,7 @@
 //! host's ([`handover`]). It may be unplugged at any time: the guest then holds nothing of it, and gets it back when a
 //! device of the same kind is at the same path ([`replug`]).
 
+mod again;
 pub mod batch;
 pub mod codes;
 pub mod config;
@@ -37,6 +38,7 @@ use crate::vhost_proto::device::{Device, Over, Registrar, Rings, Source, Turn};
 use crate::vhost_proto::memory::GuestMemory;
 use crate::vhost_proto::vring::{Popped, Ring};
 
+use again::Again;
 use batch::{Batch, Fed};
 use codes::EV_KEY;
 use config::Config;
@@ -54,6 +56,7 @@ const STATUS: usize = 1;
 /// The device's descriptors among those that the loop waits for.
 const NODE: u8 = 0;
 const REPLUG: u8 = 1;
+const AGAIN: u8 = 2;
 
 /// Events given to the guest before the others get their turn.
 const EVENTS_A_TURN: usize = 256;
@@ -96,6 +99,7 @@ pub struct Input<P: Place> {
     guests_turn: bool,
     /// Whether the device is ours alone.
     grabbed: bool,
+    again: Again,
     refusals: Budget,
     strangers: Budget,
     /// The buffer popped last, what one read brought, what one write takes: all reused.
@@ -151,6 +155,7 @@ impl<P: Place> Input<P> {
             connected: false,
             guests_turn: true,
             grabbed: false,
+            again: Again::default(),
             refusals: REFUSALS,
             strangers: STRANGERS,
             chain: Chain::default(),
@@ -358,6 +363,7 @@ impl<P: Place> Input<P> {
             .and_then(|replug| registrar.watch(Source::Device(REPLUG), replug, Interest::Read))
             .map_err(|error| Over(format!("{path} was unplugged and cannot be waited for: {error}")))?;
         self.plug = Plug::Out(waiting);
+        self.again.begin();
         self.try_again()
     }
 
@@ -366,6 +372,7 @@ impl<P: Place> Input<P> {
         if let Plug::Out(waiting) = &self.plug {
             let path = self.place.path();
             waiting.get().renew(path).map_err(|error| Over(format!("waiting for {}: {error}", path.display())))?;
+            self.again.begin();
             self.try_again()?;
         }
         Ok(())
@@ -373,6 +380,7 @@ impl<P: Place> Input<P> {
 
     /// Takes the device that is at the path now, if it is one like the one that was.
     fn try_again(&mut self) -> Result<(), Over> {
+        self.again.stop();
         let path = self.place.path().display();
         let node = match self.place.open() {
             Ok(node) => node,
@@ -381,14 +389,22 @@ impl<P: Place> Input<P> {
                 return Ok(());
             }
         };
-        if !node.description().is_same_kind(self.config.description()) {
-            log_within!(self.strangers, Level::Warn, "{path} is another kind of device now; waiting for the old one");
+        let Some(registrar) = &self.registrar else { return Ok(()) };
+        let failed = |error| Over(format!("watching {path}: {error}"));
+        let (is, was) = (node.description(), self.config.description());
+        if !is.is_same_kind(was) {
+            if is.has_name_of(was) && self.again.arm(registrar, Source::Device(AGAIN)).map_err(failed)? {
+                debug!("{path} is back, and not what it was; looking again later");
+            } else {
+                log_within!(
+                    self.strangers,
+                    Level::Warn,
+                    "{path} is another kind of device now; waiting for the old one"
+                );
+            }
             return Ok(());
         }
-        let Some(registrar) = &self.registrar else { return Ok(()) };
-        let watch = registrar
-            .watch(Source::Device(NODE), node, Interest::Hangup)
-            .map_err(|error| Over(format!("watching {path}: {error}")))?;
+        let watch = registrar.watch(Source::Device(NODE), node, Interest::Hangup).map_err(failed)?;
         info!("{path} is back");
         self.plug = Plug::In(watch);
         self.settle_owner();
@@ -480,6 +496,8 @@ impl<P: Place> Device for Input<P> {
         }
         let done = if source == REPLUG {
             self.news()
+        } else if source == AGAIN {
+            self.try_again()
         } else if readiness.hangup || self.follow().is_err() {
             self.unplugged()
         } else {

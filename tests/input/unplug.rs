@@ -124,6 +124,25 @@ fn another_kind_of_device_is_not_taken_for_it() {
 }
 
 #[test]
+fn a_device_that_gets_its_key_codes_and_axes_after_it_is_there_is_taken_then() {
+    let mut seat = holding(GRAB, 64);
+    seat.kernel.unplug();
+    seat.let_go();
+    let mut unfinished = devices::everything();
+    unfinished.codes[usize::from(ev::KEY)] = devices::keyboard().codes[usize::from(ev::KEY)];
+    unfinished.axes[usize::from(abs::X)].max += 1;
+    seat.kernel.become_another(unfinished);
+    seat.kernel.plug();
+    await_turns(&mut seat.vm);
+    assert!(!seat.kernel.is_grabbed());
+    // As udev does it: of this, nothing in the folder tells.
+    seat.kernel.become_another(devices::everything());
+    seat.kernel.report(&[(ev::KEY, key::ESC, 1)]);
+    seat.vm.driver.feed_until(&mut seat.guest, &seat.kernel.truth(), soon()).unwrap();
+    assert!(seat.kernel.is_grabbed());
+}
+
+#[test]
 fn another_serial_number_is_no_other_kind() {
     let mut seat = holding(GRAB, 64);
     seat.kernel.unplug();

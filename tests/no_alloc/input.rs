@@ -106,7 +106,7 @@ fn lights() {
 }
 
 #[test]
-fn pauses_and_the_config() {
+fn the_config_and_keys_that_wait() {
     Watched::boot().assert_allocates_nothing(|kernel, vm, n| {
         if n % 10 == 0 {
             kernel.report(&[(ev::KEY, key::A, n % 20 / 10)]);
