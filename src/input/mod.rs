@@ -452,21 +452,23 @@ impl<P: Place> Device for Input<P> {
     }
 
     fn ring_started(&mut self, queue: usize, fresh: bool) {
-        if queue == EVENTS && fresh {
+        if queue != EVENTS {
+            return;
+        }
+        if fresh {
             self.new_guest();
-            if !self.batch.is_present() {
-                // It could not be had when the front end came.
-                self.settle_owner();
-            }
+        }
+        if self.batch.is_present() {
+            // What came while the ring rested, and was not read by then, is not played.
+            self.look();
+        } else if fresh {
+            // It could not be had when the front end came.
+            self.settle_owner();
         }
     }
 
-    fn ring_stopping(&mut self, queue: usize, _ring: &mut Ring, _memory: &GuestMemory) {
-        // Every buffer popped was given back within its turn.
-        if queue == EVENTS {
-            self.batch.pause();
-        }
-    }
+    /// Every buffer popped was given back within its turn.
+    fn ring_stopping(&mut self, _queue: usize, _ring: &mut Ring, _memory: &GuestMemory) {}
 
     fn connected(&mut self) {
         self.connected = true;

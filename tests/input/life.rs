@@ -2,7 +2,7 @@
 
 use seat_frontend::control::{FrontEnd, Vmm};
 use seat_frontend::input::ids::{abs, ev, key, rel, sw};
-use seat_frontend::machine::InputMachineOptions;
+use seat_frontend::machine::{InputMachine, InputMachineOptions};
 use seat_frontend::program::TempDir;
 
 use super::common::{devices, evdev::Kernel, patient, soon};
@@ -53,6 +53,22 @@ fn what_changed_during_a_pause_is_told_at_resume() {
         seat.agree();
         assert_eq!(seat.guest.held(), [key::S, key::LEFTALT], "{monitor:?}");
         assert_eq!(seat.guest.motion(rel::X), 0, "{monitor:?}: what moved meanwhile is not played");
+    }
+}
+
+#[test]
+fn what_moved_during_a_pause_or_before_a_start_is_not_played_though_nobody_has_read_it_by_then() {
+    let mut seat = Seat::boot_with(everything(), GRAB, sized(64));
+    for n in 0..40 {
+        let restart = if n % 2 == 0 { InputMachine::resume } else { InputMachine::reboot };
+        seat.vm.pause().unwrap();
+        seat.kernel.report(&[(ev::REL, rel::X, 1), (ev::KEY, 1 + n, 1)]);
+        restart(&mut seat.vm).unwrap();
+        if n % 2 != 0 {
+            seat.guest = seat.vm.guest();
+        }
+        seat.agree();
+        assert_eq!(seat.guest.motion(rel::X), 0, "round {n}");
     }
 }
 
