@@ -142,8 +142,9 @@ fn the_hotkey_gives_the_keyboard_to_the_host_and_back() {
 
         chord(&mut keyboard);
         host.assert_holds(&[]);
+        // In truth too it is up for a moment, while the device changes hands.
+        served.vm.driver.feed(&mut served.guest, soon(), |guest| guest.held() == [KEY_LEFTSHIFT]).unwrap();
         served.agree(&host.node);
-        assert_eq!(served.guest.held(), [KEY_LEFTSHIFT]);
         assert!(is_grabbed(&keyboard));
     });
 }
