@@ -58,6 +58,8 @@ pub enum Step {
     Poke { at: u64, bytes: Vec<u8> },
     /// A ring is kicked.
     Kick(usize),
+    /// The guest looks whether its first buffer is back, a bounded number of times: what was sent is worked off meanwhile.
+    Look(usize),
 }
 
 /// The front end's side of many sessions.
@@ -107,9 +109,24 @@ impl Player {
         }
     }
 
+    /// Up to where the guest's buffers of a ring are back.
+    pub fn used(&self, ring: usize) -> u16 {
+        self.memory.read_u16(GPA + ring as u64 * RING_SHARE + USED + 2)
+    }
+
+    fn look(&self, ring: usize) {
+        const LOOKS: u32 = 100;
+        for _ in 0..LOOKS {
+            if self.used(ring) != 0 {
+                break;
+            }
+            std::thread::yield_now();
+        }
+    }
+
     /// Plays a session to its end: all of the steps, then a hang-up; `abrupt` ones read no answer before it. The back end
-    /// has ended the session too when this returns, but for abrupt ones.
-    pub fn play(&self, back_end: &BackEnd, steps: &[Step], abrupt: bool) {
+    /// has ended the session too when this returns, but for abrupt ones. Returns the answers' bytes.
+    pub fn play(&self, back_end: &BackEnd, steps: &[Step], abrupt: bool) -> Vec<u8> {
         self.memory.fill(GPA, COMMANDS, 0);
         let mut front = back_end.connect();
         for step in steps {
@@ -124,10 +141,12 @@ impl Player {
                 Step::Kick(ring) => {
                     let _ = self.kicks[*ring].write(1);
                 }
+                Step::Look(ring) => self.look(*ring),
             }
         }
+        let mut answers = Vec::new();
         if abrupt {
-            return;
+            return answers;
         }
         let mut stream = front.stream();
         // It may be gone already.
@@ -136,9 +155,9 @@ impl Player {
         let mut buffer = [0; 4096];
         loop {
             match stream.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
+                Ok(0) => return answers,
+                Ok(count) => answers.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return answers,
                 Err(error) => panic!("the session does not end: {error}"),
             }
         }
@@ -175,6 +194,8 @@ pub fn valid_session(kind: Kind) -> Vec<Step> {
     for (ring, heads) in (0..).zip(heads) {
         session.publish(ring, heads);
     }
+    session.0.push(Step::Look(1));
+    session.0.push(Step::Look(0));
     session.ask(request::GET_FEATURES, &[]);
     session.tell(request::SET_VRING_ENABLE, &wire::vring_state(0, 0), &[]);
     session.ask(request::GET_VRING_BASE, &wire::vring_state(0, 0));
@@ -280,4 +301,44 @@ impl Session {
         self.poke(at + 2, &(heads.len() as u16).to_le_bytes());
         self.0.push(Step::Kick(ring));
     }
+}
+
+/// What a mutation begins with is right, and gets to the guest's buffers.
+#[test]
+fn the_recorded_sessions_are_valid_to_their_last_message() {
+    for kind in crate::serving::BOTH {
+        let back_end = BackEnd::new(kind);
+        let player = Player::new();
+        let session = valid_session(kind);
+        // The looks are bounded, so that on a busy machine a session may be over before its buffers are seen.
+        let deadline = crate::common::soon();
+        loop {
+            let answers = player.play(&back_end, &session, false);
+            assert_all_answered(&session, &answers);
+            let used = [player.used(0), player.used(1)];
+            if used[1] >= 2 && (used[0] >= 6 || kind == Kind::Input) {
+                break;
+            }
+            assert!(!deadline.passed(), "{kind:?}: {used:?} buffers came back");
+        }
+        back_end.assert_well("after a valid session");
+    }
+}
+
+/// Each message that waits for an answer has one, and each acknowledgement is 0.
+fn assert_all_answered(session: &[Step], answers: &[u8]) {
+    let mut rest = answers;
+    for step in session {
+        let Step::Send { bytes, .. } = step else { continue };
+        let sent = wire::Header::decode(bytes[..12].try_into().unwrap());
+        let (head, after) = rest.split_at(12);
+        let got = wire::Header::decode(head.try_into().unwrap());
+        assert_eq!((got.request, got.flags), (sent.request, VERSION | wire::REPLY));
+        let (payload, after) = after.split_at(got.size as usize);
+        if sent.flags & wire::NEED_REPLY != 0 {
+            assert_eq!(payload, [0; 8], "message {}", sent.request);
+        }
+        rest = after;
+    }
+    assert!(rest.is_empty(), "more answers than questions");
 }
