@@ -5,15 +5,20 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
-use log::{error, info};
+use log::{Level, info};
+use nix::errno::Errno;
 use nix::sys::signalfd::SignalFd;
 use thiserror::Error;
 
+use crate::log_within;
+use crate::logger::Budget;
 use crate::reactor::{Interest, Reactor, Readiness, Timeout, Watch};
 use crate::socket::{Endpoint, Listener};
 use crate::vhost_proto::connection::{Connection, ConnectionError, Message};
 use crate::vhost_proto::device::{Device, MAX_QUEUES, Over, Rings, Source, Turn};
+use crate::vhost_proto::leash;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::vhost_proto::session::{self, Answer, Session, Verdict};
 use crate::vhost_proto::vring::RingError;
@@ -24,6 +29,15 @@ const MESSAGES_A_TURN: usize = 16;
 
 /// How long to sleep between looks at a ring that has no kick eventfd, or whose device asks for it.
 const POLL_MILLISECONDS: u16 = 1;
+
+/// How long no front end is taken after one could not be: what the host lacks then, other programs have.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
+
+/// How often that is told.
+const NOT_TAKEN: Budget = Budget::new(1, Duration::from_secs(60));
+
+/// How often the end of a session is told that a front end broke: the next one can come at once.
+const BROKEN_SESSIONS: Budget = Budget::new(20, Duration::from_secs(60));
 
 /// Why the program ends with a status that is not 0.
 #[derive(Debug, Error)]
@@ -83,6 +97,11 @@ struct Backend<D> {
     pending: u32,
     /// Rings with work left that waits for something, by bit.
     later: u32,
+    /// When the next front end may be taken, after one could not be.
+    accept_at: Option<Instant>,
+    not_taken: Budget,
+    broken_sessions: Budget,
+    refusals: Budget,
 }
 
 impl<D: Device> Backend<D> {
@@ -99,6 +118,10 @@ impl<D: Device> Backend<D> {
             _signals: signals,
             pending: 0,
             later: 0,
+            accept_at: None,
+            not_taken: NOT_TAKEN,
+            broken_sessions: BROKEN_SESSIONS,
+            refusals: session::REFUSALS,
         };
         match endpoint {
             Endpoint::Connected(stream) => backend.welcome(stream)?,
@@ -120,6 +143,8 @@ impl<D: Device> Backend<D> {
                 }
             }
             self.work_off();
+            leash::slacken();
+            self.accept_again()?;
             if let Some(front_end) = &mut self.front_end {
                 front_end.session.check_memory();
             }
@@ -132,6 +157,10 @@ impl<D: Device> Backend<D> {
             Timeout::Now
         } else if polled | self.later != 0 {
             Timeout::Milliseconds(POLL_MILLISECONDS)
+        } else if let Some(time) = self.accept_at {
+            let left = time.saturating_duration_since(Instant::now()).as_millis();
+            // Not a moment too early, for the sake of which it would have to be looked at again.
+            Timeout::Milliseconds(u16::try_from(left.saturating_add(1)).unwrap_or(u16::MAX))
         } else {
             Timeout::Never
         }
@@ -195,8 +224,25 @@ impl<D: Device> Backend<D> {
         match listener.get().accept() {
             Ok(Some(stream)) => self.welcome(stream),
             Ok(None) => Ok(()),
+            Err(error) if is_passing(&error) => {
+                log_within!(self.not_taken, Level::Error, "no front end can be taken for now: {error}");
+                listener.set_interest(Interest::Hangup)?;
+                self.accept_at = Some(Instant::now() + ACCEPT_AGAIN);
+                Ok(())
+            }
             Err(error) => Err(Error::Accept(error)),
         }
+    }
+
+    /// Looks for front ends again once it is time to.
+    fn accept_again(&mut self) -> Result<(), Error> {
+        if self.accept_at.is_some_and(|time| time <= Instant::now()) {
+            self.accept_at = None;
+            if let Some(listener) = self.listener.as_ref().filter(|_| self.front_end.is_none()) {
+                listener.set_interest(Interest::Read)?;
+            }
+        }
+        Ok(())
     }
 
     fn welcome(&mut self, stream: UnixStream) -> Result<(), Error> {
@@ -226,7 +272,7 @@ impl<D: Device> Backend<D> {
         }
         for _ in 0..MESSAGES_A_TURN {
             let Some(message) = front_end.connection.get_mut().receive()? else { break };
-            front_end.answer(message, &mut self.device, self.reactor.registrar())?;
+            front_end.answer(message, &mut self.device, self.reactor.registrar(), &mut self.refusals)?;
             self.pending |= front_end.session.take_unseen();
         }
         let interest = if front_end.connection.get().reply_pending() { Interest::Write } else { Interest::Read };
@@ -245,7 +291,9 @@ impl<D: Device> Backend<D> {
             (Some(listener), end) => {
                 match end {
                     End::HungUp => info!("the front end hung up"),
-                    End::Broken(reason) => error!("the front end broke the protocol: {reason}"),
+                    End::Broken(reason) => {
+                        log_within!(self.broken_sessions, Level::Error, "the front end broke the protocol: {reason}");
+                    }
                 }
                 listener.set_interest(Interest::Read)?;
                 Ok(Flow::Go)
@@ -260,6 +308,7 @@ impl FrontEnd {
         message: Message,
         device: &mut D,
         registrar: &crate::vhost_proto::device::Registrar,
+        refusals: &mut Budget,
     ) -> Result<(), End> {
         let Message { header, request } = message;
         let number = header.request;
@@ -271,7 +320,7 @@ impl FrontEnd {
             Ok(Answer::Ack) if acknowledge => Reply::U64(0),
             Ok(Answer::Ack) => return Ok(()),
             Err(refused) => {
-                session::log_refusal(number, &refused);
+                session::log_refusal(refusals, number, &refused);
                 match session::verdict(number, &refused, acknowledge) {
                     Verdict::Reply(reply) => reply,
                     Verdict::Ignore => return Ok(()),
@@ -281,6 +330,12 @@ impl FrontEnd {
         };
         Ok(self.connection.get_mut().reply(number, &reply)?)
     }
+}
+
+/// Whether the host may well be able to take a front end later: too much is open now, or there is too little memory.
+fn is_passing(error: &io::Error) -> bool {
+    let passing = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS];
+    error.raw_os_error().is_some_and(|code| passing.contains(&Errno::from_raw(code)))
 }
 
 impl From<ConnectionError> for End {

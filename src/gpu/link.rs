@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use log::{error, info};
+use log::{Level, info};
 
 use super::command::MAX_SCANOUTS;
 use super::dialog::{Answer, Dialog, Question};
@@ -16,6 +16,8 @@ use super::display::{Display, DisplayError};
 use super::pointer;
 use super::scanout::{self, Scanout};
 use super::state::State;
+use crate::log_within;
+use crate::logger::Budget;
 use crate::vhost_proto::device::Registrar;
 
 /// Bytes sent before the others get their turn.
@@ -23,6 +25,8 @@ const BYTES_A_TURN: u64 = 8 << 20;
 /// Most pixels in one UPDATE. QEMU reads each one whole before it does anything else, so a large one keeps the machine
 /// waiting; a small one costs it a turn of its main loop. From this many on its time for a pixel no longer falls.
 const PIXELS_AN_UPDATE: u32 = 64 * 1024;
+/// How often displays may be said to have failed: a front end can send another one at once.
+pub const FAILURES: Budget = Budget::new(3, Duration::from_secs(60));
 /// How long a transfer under way waits for a display that takes nothing.
 const PATIENCE: Duration = Duration::from_millis(2);
 
@@ -163,10 +167,14 @@ impl Link {
     }
 
     /// The display broke the protocol: it is left alone from now on.
-    pub fn fail(&mut self, error: &DisplayError) {
+    pub fn fail(&mut self, error: &DisplayError, complaints: &mut Budget) {
         // Said once: what is left to be sent to it may fail again and again.
         if !std::mem::replace(&mut self.failed, true) {
-            error!("{error}: the picture stays as it is until the guest starts its display anew");
+            log_within!(
+                complaints,
+                Level::Error,
+                "{error}: the picture stays as it is until the guest starts its display anew"
+            );
             self.display.abandon();
         }
     }

@@ -36,6 +36,7 @@ use self::link::{Heard, Link};
 use self::queue::{COMMANDS_A_TURN, Executed, Held, Queue};
 use self::rect::Rect;
 use self::state::State;
+use crate::logger::Budget;
 use crate::reactor::Readiness;
 use crate::vhost_proto::device::{Device, Over, Refusal, Registrar, Rings, Turn};
 use crate::vhost_proto::memory::GuestMemory;
@@ -81,6 +82,8 @@ pub struct Gpu {
     held: Option<Held>,
     control: Queue,
     cursor: Queue,
+    /// What is said of displays that fail.
+    failures: Budget,
 }
 
 impl Gpu {
@@ -93,6 +96,7 @@ impl Gpu {
             held: None,
             control: Queue::control(),
             cursor: Queue::cursor(),
+            failures: link::FAILURES,
         }
     }
 
@@ -259,7 +263,7 @@ impl Gpu {
                 *link = None;
                 self.hung_up = Some(Instant::now());
             }
-            (_, Some(link)) => link.fail(error),
+            (_, Some(link)) => link.fail(error, &mut self.failures),
             (_, None) => {}
         }
         self.state.new_display();

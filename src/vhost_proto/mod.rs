@@ -7,7 +7,9 @@
 pub mod chain;
 pub mod connection;
 pub mod device;
+pub mod leash;
 pub mod memory;
+mod notifier;
 mod scm;
 pub mod session;
 mod sigbus;

@@ -5,9 +5,10 @@
 //! device itself makes of things is behind [`Device`].
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
-use log::{debug, info, warn};
+use log::{Level, debug};
 use thiserror::Error;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures as Protocol, VhostUserVirtioFeatures};
 use virtio_bindings::virtio_config::{
@@ -18,8 +19,11 @@ use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRE
 
 use super::device::{Device, Refusal, Registrar, Rings, Source};
 use super::memory::{GuestMemory, MAX_SLOTS, MemoryError};
+use super::notifier::is_eventfd;
 use super::vring::{Ring, RingError};
 use super::wire::{self, MAX_CONFIG, Reply, Request, VringFd, VringState};
+use crate::log_within;
+use crate::logger::Budget;
 use crate::reactor::Interest;
 
 /// Virtio features that every device here has, beside its own.
@@ -172,14 +176,8 @@ impl Session {
             Request::SetVringBase(VringState { index, num }) => self.ring(index, |ring| ring.set_base(num))?,
             Request::GetVringBase(index) => self.stop(index, device)?,
             Request::SetVringKick(kick) => self.start(kick, device, registrar)?,
-            Request::SetVringCall(VringFd { index, fd }) => self.ring(u32::from(index), |ring| {
-                ring.set_call(fd);
-                Ok(())
-            })?,
-            Request::SetVringErr(VringFd { index, fd }) => self.ring(u32::from(index), |ring| {
-                ring.set_err(fd);
-                Ok(())
-            })?,
+            Request::SetVringCall(VringFd { index, fd }) => self.ring(u32::from(index), |ring| ring.set_call(fd))?,
+            Request::SetVringErr(VringFd { index, fd }) => self.ring(u32::from(index), |ring| ring.set_err(fd))?,
             Request::SetVringEnable(state) => self.enable(state)?,
             Request::GetConfig(range) => {
                 let mut content = [0; MAX_CONFIG];
@@ -251,6 +249,9 @@ impl Session {
         let watch = |fd: OwnedFd| registrar.watch(Source::Kick(index), fd, Interest::ReadEdge);
         let index = u32::from(index);
         let ring = find(&mut self.rings, index)?;
+        if fd.as_ref().is_some_and(|fd| !is_eventfd(fd.as_fd())) {
+            return Err(Refused::Ring { index, error: RingError::NotAnEventfd });
+        }
         let kick = fd.map(watch).transpose().map_err(Refused::Watch)?;
         let was_started = ring.started();
         ring.set_event_idx(self.features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0);
@@ -338,11 +339,14 @@ pub fn verdict(request: u32, refused: &Refused, acknowledge: bool) -> Verdict {
     }
 }
 
+/// How often refusals are told: a front end can make one of each message.
+pub const REFUSALS: Budget = Budget::new(20, Duration::from_secs(60));
+
 /// Logs a refusal.
-pub fn log_refusal(request: u32, refused: &Refused) {
+pub fn log_refusal(budget: &mut Budget, request: u32, refused: &Refused) {
     let name = wire::name(request);
     match refused {
-        Refused::Unsupported => info!("{name} is not supported"),
-        _ => warn!("{name} refused: {refused}"),
+        Refused::Unsupported => log_within!(budget, Level::Info, "{name} is not supported"),
+        _ => log_within!(budget, Level::Warn, "{name} refused: {refused}"),
     }
 }

@@ -3,17 +3,18 @@
 //! A ring that lies (an index or a chain that cannot be) is broken from then on: its err eventfd is written once, one
 //! line is logged, nothing more is read from it or written to it, and it recovers when it is started anew.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use log::{Level, warn};
+use log::Level;
 use thiserror::Error;
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress};
 
 use super::chain::{self, Chain, ChainError};
 use super::memory::GuestMemory;
+use super::notifier::Notifier;
 use super::wire::{UserAddr, VringAddr};
 use crate::log_within;
 use crate::logger::Budget;
@@ -24,6 +25,9 @@ pub const MAX_SIZE: u16 = 32768;
 
 /// How often a ring may be said to be broken: a guest can break it as often as it resets the device.
 const BREAKS: Budget = Budget::new(3, Duration::from_secs(60));
+
+/// How often an eventfd may be said to be of no use: a front end can send another one each time.
+const DEAF: Budget = Budget::new(3, Duration::from_secs(60));
 
 /// "Do not interrupt": a driver's wish where EVENT_IDX was not negotiated (VIRTIO 1.3, 2.7.6).
 const AVAIL_F_NO_INTERRUPT: u16 = 1;
@@ -52,6 +56,8 @@ pub enum RingError {
     Truncated(u64),
     #[error("it is running")]
     Running,
+    #[error("a descriptor that is no eventfd")]
+    NotAnEventfd,
 }
 
 /// What [`Ring::pop`] found.
@@ -73,8 +79,8 @@ pub struct Ring {
     /// The base that GET_VRING_BASE answered last: how a pause is told from a fresh start.
     stopped_at: Option<u16>,
     kick: Option<Watch<OwnedFd>>,
-    call: Option<OwnedFd>,
-    err: Option<OwnedFd>,
+    call: Option<Notifier>,
+    err: Option<Notifier>,
     started: bool,
     /// Whether its parts lie in guest memory.
     placed: bool,
@@ -82,6 +88,7 @@ pub struct Ring {
     polled: bool,
     broken: bool,
     breaks: Budget,
+    deaf: Budget,
     /// Where the next used element goes, and up to where the guest sees them.
     next_used: u16,
     published: u16,
@@ -110,6 +117,7 @@ impl Ring {
             polled: false,
             broken: false,
             breaks: BREAKS,
+            deaf: DEAF,
             next_used: 0,
             published: 0,
             disarmed: false,
@@ -155,16 +163,24 @@ impl Ring {
     }
 
     /// SET_VRING_CALL. A new eventfd is written once at once: an interrupt meant for the old one is not lost.
-    pub fn set_call(&mut self, call: Option<OwnedFd>) {
-        self.call = call;
+    ///
+    /// # Errors
+    /// A descriptor of another kind. The old one stays.
+    pub fn set_call(&mut self, call: Option<OwnedFd>) -> Result<(), RingError> {
+        self.call = notifier(call)?;
         if self.started {
             self.signal_call();
         }
+        Ok(())
     }
 
     /// SET_VRING_ERR.
-    pub fn set_err(&mut self, err: Option<OwnedFd>) {
-        self.err = err;
+    ///
+    /// # Errors
+    /// A descriptor of another kind. The old one stays.
+    pub fn set_err(&mut self, err: Option<OwnedFd>) -> Result<(), RingError> {
+        self.err = notifier(err)?;
+        Ok(())
     }
 
     /// SET_VRING_ENABLE.
@@ -394,10 +410,8 @@ impl Ring {
         })
     }
 
-    fn signal_call(&self) {
-        if let Some(call) = &self.call {
-            signal(call);
-        }
+    fn signal_call(&mut self) {
+        signal(&mut self.call, self.index, &mut self.deaf);
     }
 
     /// The guest broke its contract.
@@ -405,9 +419,7 @@ impl Ring {
         if !std::mem::replace(&mut self.broken, true) {
             let index = self.index;
             log_within!(self.breaks, Level::Error, "ring {index} is broken until it is started anew: {error}");
-            if let Some(err) = &self.err {
-                signal(err);
-            }
+            signal(&mut self.err, self.index, &mut self.deaf);
         }
     }
 }
@@ -417,10 +429,17 @@ fn passes(event: u16, old: u16, new: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }
 
-/// Adds one to an eventfd's count.
-fn signal(eventfd: &OwnedFd) {
-    if let Err(error) = nix::unistd::write(eventfd.as_fd(), &1u64.to_ne_bytes()) {
-        warn!("an eventfd of the front end cannot be written: {error}");
+fn notifier(fd: Option<OwnedFd>) -> Result<Option<Notifier>, RingError> {
+    fd.map(|fd| Notifier::new(fd).ok_or(RingError::NotAnEventfd)).transpose()
+}
+
+/// Adds one to an eventfd's count. One that can't be written is forgotten.
+fn signal(place: &mut Option<Notifier>, index: usize, deaf: &mut Budget) {
+    if let Some(eventfd) = place
+        && let Err(error) = eventfd.signal()
+    {
+        *place = None;
+        log_within!(deaf, Level::Warn, "an eventfd of ring {index} is not written any more: {error}");
     }
 }
 
