@@ -136,6 +136,25 @@ fn buffers_that_wait_for_events_need_no_kick() {
 }
 
 #[test]
+fn buffers_need_no_kick_again_once_the_events_that_waited_have_theirs() {
+    for event_idx in [true, false] {
+        let mut seat = Seat::boot_with(Kernel::new(devices::mouse(), 0), GRAB, ringed(4, event_idx));
+        seat.vm.driver.set_reposting(false);
+        for n in 0..2 {
+            seat.kernel.report(&motion(n));
+        }
+        seat.await_read();
+        seat.frame();
+        // Two of the second frame's three events wait; the kick for these buffers is asked for.
+        seat.vm.driver.post(3).unwrap();
+        seat.frame();
+        seat.await_read();
+        seat.vm.driver.post(0).unwrap();
+        assert!(!seat.vm.driver.event_ring().kick(), "EVENT_IDX {event_idx}");
+    }
+}
+
+#[test]
 fn buffers_of_a_strange_shape_come_back_untouched_and_the_event_goes_into_the_next() {
     let mut seat = Seat::boot_with(Kernel::new(devices::mouse(), 0), GRAB, sized(64));
     seat.vm.driver.set_reposting(false);
