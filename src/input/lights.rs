@@ -8,11 +8,12 @@ use super::wire::Event;
 /// As many lights as Linux knows, with some to spare (`LED_CNT` is 16).
 const LIGHTS: u16 = 32;
 
-/// The guest's lights: which it has spoken of, and which are on.
+/// The guest's lights: which it has spoken of, and which are on; and its sounds that have not ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lights {
     known: u32,
     on: u32,
+    sounding: u32,
 }
 
 impl Lights {
@@ -20,20 +21,32 @@ impl Lights {
     pub fn take(&mut self, event: Event, device: &Description) -> bool {
         let wanted = [EV_LED, EV_SND].contains(&event.kind) && device.has(event.kind, event.code);
         if wanted && event.kind == EV_LED && event.code < LIGHTS {
-            let bit = 1 << event.code;
-            self.known |= bit;
-            self.on = if event.value == 0 { self.on & !bit } else { self.on | bit };
+            self.known |= 1 << event.code;
+            set(&mut self.on, event);
+        }
+        if wanted && event.kind == EV_SND && event.code < LIGHTS {
+            set(&mut self.sounding, event);
         }
         wanted
     }
 
     /// The lights as the guest last wanted them, for a device that has been the host's, or unplugged.
     pub fn all(self) -> impl Iterator<Item = Event> {
-        let Self { known, on } = self;
+        let Self { known, on, .. } = self;
         (0..LIGHTS)
             .filter(move |code| known >> code & 1 == 1)
             .map(move |code| Event::new(EV_LED, code, i32::from(on >> code & 1 == 1)))
     }
+
+    /// The ends of the sounds that have not ended, for a device that the guest loses. Told once.
+    pub fn silence(&mut self) -> impl Iterator<Item = Event> {
+        let sounding = std::mem::take(&mut self.sounding);
+        (0..LIGHTS).filter(move |code| sounding >> code & 1 == 1).map(|code| Event::new(EV_SND, code, 0))
+    }
+}
+
+fn set(bits: &mut u32, Event { code, value, .. }: Event) {
+    *bits = if value == 0 { *bits & !(1 << code) } else { *bits | (1 << code) };
 }
 
 #[cfg(test)]
@@ -63,6 +76,16 @@ mod tests {
         {
             assert!(!lights.take(Event::new(kind, code, 1), &keyboard()), "{kind} {code}");
         }
+    }
+
+    #[test]
+    fn sounds_that_have_not_ended_are_ended_once() {
+        let mut lights = Lights::default();
+        for (code, value) in [(2, 440), (1, 1), (1, 0)] {
+            lights.take(Event::new(EV_SND, code, value), &keyboard());
+        }
+        assert_eq!(lights.silence().collect::<Vec<_>>(), [Event::new(EV_SND, 2, 0)]);
+        assert_eq!(lights.silence().count(), 0);
     }
 
     #[test]

@@ -106,3 +106,21 @@ fn lights_set_while_the_host_has_the_device_are_lit_when_the_guest_has_it_again(
     press(&mut seat);
     assert_eq!(seat.kernel.driver_heard(), [(ev::LED, led::NUML, 1), (ev::LED, led::CAPSL, 0)]);
 }
+
+#[test]
+fn a_tone_ends_when_the_guest_reboots_or_loses_the_device() {
+    let mut seat = Seat::boot_with(keyboard(), with_toggle("scrolllock"), InputMachineOptions::qemu().unwrap());
+    let tone = |seat: &mut Seat| {
+        seat.vm.driver.send_status(&[(ev::SND, snd::TONE, 440)]).unwrap();
+        assert_eq!(seat.kernel.driver_heard(), [(ev::SND, snd::TONE, 440)]);
+    };
+    tone(&mut seat);
+    seat.vm.reboot().unwrap();
+    assert_eq!(seat.kernel.driver_heard(), [(ev::SND, snd::TONE, 0)]);
+    tone(&mut seat);
+    for value in [1, 0] {
+        seat.kernel.report(&[(ev::KEY, key::SCROLLLOCK, value)]);
+    }
+    seat.await_read();
+    assert_eq!(seat.kernel.driver_heard(), [(ev::SND, snd::TONE, 0)]);
+}
