@@ -9,6 +9,7 @@ use seat_frontend::ring::{Desc, INDIRECT, NEXT, WRITE};
 
 use crate::common::random::Random;
 use crate::common::{Seat, assert_answers, boot, soon};
+use crate::floods::Stop;
 
 const ROUNDS: u32 = 3000;
 /// All that descriptors point to.
@@ -56,6 +57,7 @@ fn assert_survives(scribbled: fn(window: u64, desc: u64, avail: u64) -> Vec<(u64
     let scribbler = Scribbler { memory: memory.clone(), window, targets: scribbled(window, desc, avail) };
     let (stop, mut breaks) = (AtomicBool::new(false), 0);
     std::thread::scope(|scope| {
+        let stopper = Stop(&stop);
         scope.spawn(|| scribbler.scribble(&stop));
         for round in 0..ROUNDS {
             let head = (round % 8 * 4) as u16;
@@ -80,7 +82,7 @@ fn assert_survives(scribbled: fn(window: u64, desc: u64, avail: u64) -> Vec<(u64
                 }
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopper);
     });
     vm.driver.move_cursor(0, 0, (1, 1)).unwrap();
     vm.reboot().unwrap();
