@@ -76,7 +76,7 @@ const BAND_PIXELS: u32 = 32 * 1024;
 
 /// Bytes that a guest frees before the host gets them back: at a reset, and meanwhile.
 const FREED_AT_RESET: u64 = 1 << 20;
-const FREED_AT_ONCE: u64 = 32 << 20;
+const FREED_AT_ONCE: u64 = 16 << 20;
 
 /// What fitting a cursor takes at the most, in pixels copied.
 const WORK_OF_CURSOR: u64 = 128 * 1024;
