@@ -8,12 +8,14 @@ use std::rc::Rc;
 pub struct Budget {
     limit: u64,
     held: Cell<u64>,
+    /// Bytes given back since [`Budget::take_freed`].
+    freed: Cell<u64>,
 }
 
 impl Budget {
     /// Nothing held yet.
     pub fn new(limit: u64) -> Rc<Self> {
-        Rc::new(Self { limit, held: Cell::new(0) })
+        Rc::new(Self { limit, held: Cell::new(0), freed: Cell::new(0) })
     }
 
     /// Takes `bytes` out of the budget until the charge is dropped; `None` where they would exceed the limit.
@@ -21,6 +23,15 @@ impl Budget {
         let held = self.held.get().checked_add(bytes).filter(|held| *held <= self.limit)?;
         self.held.set(held);
         Some(Charge { budget: Rc::clone(self), bytes })
+    }
+
+    /// Whether more than `bytes` were given back since this was last so.
+    pub fn take_freed(&self, bytes: u64) -> bool {
+        let much = self.freed.get() > bytes;
+        if much {
+            self.freed.set(0);
+        }
+        much
     }
 
     /// Bytes held now.
@@ -39,6 +50,7 @@ pub struct Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.held.set(self.budget.held.get().saturating_sub(self.bytes));
+        self.budget.freed.set(self.budget.freed.get().saturating_add(self.bytes));
     }
 }
 
@@ -58,5 +70,8 @@ mod tests {
         assert!(budget.charge(u64::MAX).is_none());
         drop(second);
         assert_eq!(budget.held(), 0);
+        assert!(!budget.take_freed(100), "60 and 40 were given back");
+        assert!(budget.take_freed(99));
+        assert!(!budget.take_freed(0), "it begins anew");
     }
 }

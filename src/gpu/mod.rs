@@ -21,6 +21,7 @@ pub mod resource;
 pub mod scanout;
 pub mod state;
 pub mod tiles;
+mod trim;
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};

@@ -15,8 +15,9 @@ use super::tiles::{TILE_H, TILE_W, TileMap};
 
 /// Largest width and height: what QEMU's surfaces can have.
 pub const MAX_SIDE: u32 = 32767;
-/// What a resource costs beside its pixels, generously: so that a hundred thousand tiny ones are counted as well.
-const OVERHEAD: u64 = 512;
+/// What a resource costs beside its pixels, generously: so that a hundred thousand tiny ones are counted as well. And the
+/// pages at both ends of its pixels: while it is there they can't go back to the host, though its neighbours are gone.
+const OVERHEAD: u64 = 512 + 2 * 4096;
 /// Bytes copied at a time where nothing is compared: few enough that the copy is not left to the processor's string
 /// instruction, which for lines that are half in the cache takes twice as long (measured).
 const PIECE: usize = 512;

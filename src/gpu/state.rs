@@ -22,6 +22,7 @@ use super::rect::Rect;
 use super::resource::Resource;
 use super::scanout::Scanout;
 use super::tiles::{TILE_H, TILE_W};
+use super::trim;
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::{log_within, logger};
@@ -73,6 +74,10 @@ struct Pull {
 /// Pixels of a band of a transfer, at the least; whole rows of tiles.
 const BAND_PIXELS: u32 = 32 * 1024;
 
+/// Bytes that a guest frees before the host gets them back: at a reset, and meanwhile.
+const FREED_AT_RESET: u64 = 1 << 20;
+const FREED_AT_ONCE: u64 = 16 << 20;
+
 /// What fitting a cursor takes at the most, in pixels copied.
 const WORK_OF_CURSOR: u64 = 128 * 1024;
 /// What looking one entry of a backing up takes, in pixels copied.
@@ -99,6 +104,14 @@ impl State {
         self.resources = HashMap::new();
         self.scanouts.iter_mut().for_each(Scanout::reset);
         self.pointers.iter_mut().for_each(Pointer::hide);
+        self.trim(FREED_AT_RESET);
+    }
+
+    /// Gives the host back what was freed, if it is more than `bytes`.
+    fn trim(&self, bytes: u64) {
+        if self.budget.take_freed(bytes) {
+            trim::trim();
+        }
     }
 
     /// Another display has to be told everything.
@@ -182,6 +195,8 @@ impl State {
         if self.resources.len() < self.resources.capacity() / 4 {
             self.resources.shrink_to(self.resources.len() * 2);
         }
+        drop(resource);
+        self.trim(FREED_AT_ONCE);
         Ok(())
     }
 

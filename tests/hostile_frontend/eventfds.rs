@@ -25,7 +25,7 @@ fn descriptors_that_are_no_eventfds_are_refused_as_kick_call_and_err() {
         ("a socket", socket.into()),
         ("a file", File::open("/proc/self/exe").unwrap().into()),
         ("a device", File::open("/dev/zero").unwrap().into()),
-        ("an epoll set", epoll.0.into()),
+        ("an epoll set", epoll.0),
     ];
     for kind in BOTH {
         let back_end = BackEnd::new(kind);

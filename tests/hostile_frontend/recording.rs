@@ -192,7 +192,7 @@ pub fn valid_session(kind: Kind) -> Vec<Step> {
     }
     let heads = if kind == Kind::Gpu { session.gpu_commands() } else { session.input_buffers() };
     for (ring, heads) in (0..).zip(heads) {
-        session.publish(ring, heads);
+        session.publish(ring, &heads);
     }
     session.0.push(Step::Look(1));
     session.0.push(Step::Look(0));
@@ -294,7 +294,7 @@ impl Session {
         [(0..8).collect(), (0..8).collect()]
     }
 
-    fn publish(&mut self, ring: usize, heads: Vec<u16>) {
+    fn publish(&mut self, ring: usize, heads: &[u16]) {
         let at = ring as u64 * RING_SHARE + AVAIL;
         let entries: Vec<u8> = heads.iter().flat_map(|head| head.to_le_bytes()).collect();
         self.poke(at + 4, &entries);

@@ -108,7 +108,6 @@ pub fn alone(name: &str, body: impl FnOnce()) {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{}\n{text}\n{errors}", output.status);
-    print!("{text}");
 }
 
 /// What this process has.

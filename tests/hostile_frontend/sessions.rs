@@ -25,7 +25,6 @@ fn ten_thousand_sessions_cut_anywhere_leave_nothing_behind() {
         });
         await_descriptors(before.fds);
         let after = measure();
-        println!("{before:?}\n{after:?}");
         assert!(
             after.anonymous < before.anonymous + SLACK,
             "{} bytes before, {} after",
