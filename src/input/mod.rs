@@ -15,7 +15,7 @@ pub mod config;
 pub mod evdev;
 mod handover;
 mod hold;
-mod lights;
+pub mod lights;
 pub mod node;
 mod raw;
 mod replug;
