@@ -38,7 +38,7 @@ BINARIES   = $(DEVICES:%=$(BUILT)/vhost-user-%)
 INSTALLS   = $(DEVICES:%=install-%)
 UNINSTALLS = $(DEVICES:%=uninstall-%)
 
-.PHONY: help build test lint format-check deps bench bench-vm demo ours install uninstall $(INSTALLS) $(UNINSTALLS)
+.PHONY: help build test lint format-check deps bench bench-vm demo fuzz fuzz-smoke fuzz-coverage fuzz-tools ours install uninstall $(INSTALLS) $(UNINSTALLS)
 .SUFFIXES:
 
 help:
@@ -49,6 +49,8 @@ help:
 	@echo 'make bench-vm   measure what a guest gets under a real QEMU'
 	@echo 'make install    PREFIX=/usr/local, DESTDIR, LIBEXECDIR, JSONDIR, PRIORITY; see the top of Makefile'
 	@echo 'make uninstall  with the same variables'
+	@echo 'make fuzz       TARGET=control (or session, chain, command, display, input) TIME=900, in seconds; see fuzz/README.md'
+	@echo 'make fuzz-smoke each target for FUZZ_SECONDS=60; make fuzz-coverage: what the corpus reaches of the parsers'
 	@echo 'make deps       only set up (needs root if something is missing); make lint: only format and lints'
 
 build:
@@ -79,6 +81,31 @@ bench-vm: deps build
 
 demo: deps build
 	$(CARGO) run --locked --release --package seat-vm --example demo -- '$(BUILT)/vhost-user-gpu' '$(PICTURES)'
+
+# AddressSanitizer and libFuzzer on stable: RUSTC_BOOTSTRAP lets it take -Z options. With a nightly,
+# `cargo +nightly fuzz run TARGET` does the same.
+FUZZ_TARGETS = control session chain command display input
+FUZZ_SECONDS ?= 60
+TARGET       ?= session
+TIME         ?= 900
+FUZZ          = cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
+FUZZ_OPTIONS  = -dict=dict -max_len=4096 -len_control=20 -timeout=20 -rss_limit_mb=1024 -malloc_limit_mb=32 -print_final_stats=1
+
+fuzz-tools:
+	@command -v c++ >/dev/null || { echo 'a C++ compiler is missing (Debian: apt install g++): libFuzzer is built with it' >&2; exit 1; }
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+
+fuzz: fuzz-tools
+	@mkdir -p 'fuzz/corpus/$(TARGET)'
+	$(FUZZ) run $(TARGET) corpus/$(TARGET) seeds/$(TARGET) -- $(FUZZ_OPTIONS) -max_total_time=$(TIME)
+
+fuzz-smoke: fuzz-tools
+	$(FUZZ) build
+	@for target in $(FUZZ_TARGETS); do $(MAKE) fuzz TARGET=$$target TIME=$(FUZZ_SECONDS) || exit 1; done
+
+# Seeds and corpus once more on a build that counts lines, without a sanitizer.
+fuzz-coverage:
+	fuzz/coverage.sh
 
 $(BINARIES):
 	$(MAKE) build

@@ -80,12 +80,16 @@ enum End {
 }
 
 /// Whether the loop goes on.
-enum Flow {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// There is somebody to wait for.
     Go,
+    /// The program's work is done.
     Stop,
 }
 
-struct Backend<D> {
+/// The loop: [`serve`] runs it; who wants to see what each turn does (the fuzz targets) takes the turns.
+pub struct Backend<D> {
     reactor: Reactor<Source>,
     device: D,
     front_end: Option<FrontEnd>,
@@ -105,7 +109,11 @@ struct Backend<D> {
 }
 
 impl<D: Device> Backend<D> {
-    fn new(mut device: D, endpoint: Endpoint, signals: SignalFd) -> Result<Self, Error> {
+    /// Ready to serve `device` at `endpoint`.
+    ///
+    /// # Errors
+    /// The host failed.
+    pub fn new(mut device: D, endpoint: Endpoint, signals: SignalFd) -> Result<Self, Error> {
         let reactor = Reactor::new()?;
         device.attach(reactor.registrar())?;
         let signals = reactor.registrar().watch(Source::Signal, signals, Interest::Read)?;
@@ -134,21 +142,33 @@ impl<D: Device> Backend<D> {
     }
 
     fn run(mut self) -> Result<(), Error> {
-        loop {
-            self.reactor.wait(self.timeout())?;
-            while let Some((source, readiness)) = self.reactor.next_ready() {
-                match self.dispatch(source, readiness)? {
-                    Flow::Go => {}
-                    Flow::Stop => return Ok(()),
-                }
-            }
-            self.work_off();
-            leash::slacken();
-            self.accept_again()?;
-            if let Some(front_end) = &mut self.front_end {
-                front_end.session.check_memory();
+        while self.turn(self.timeout())? == Flow::Go {}
+        Ok(())
+    }
+
+    /// Fetches what is ready, waiting for it as long as `timeout` says, and works it off.
+    ///
+    /// # Errors
+    /// As [`serve`].
+    pub fn turn(&mut self, timeout: Timeout) -> Result<Flow, Error> {
+        self.reactor.wait(timeout)?;
+        while let Some((source, readiness)) = self.reactor.next_ready() {
+            if self.dispatch(source, readiness)? == Flow::Stop {
+                return Ok(Flow::Stop);
             }
         }
+        self.work_off();
+        leash::slacken();
+        self.accept_again()?;
+        if let Some(front_end) = &mut self.front_end {
+            front_end.session.check_memory();
+        }
+        Ok(Flow::Go)
+    }
+
+    /// The device.
+    pub fn device(&self) -> &D {
+        &self.device
     }
 
     fn timeout(&self) -> Timeout {

@@ -101,6 +101,11 @@ impl Gpu {
         }
     }
 
+    /// Bytes of host memory that the guest makes us hold now.
+    pub fn hostmem(&self) -> u64 {
+        self.state.hostmem()
+    }
+
     /// Works the control queue off: executes what is there, shows it, and gives the answers back, all at once. While a
     /// large transfer is under way it is shown as it comes, and the guest, who may draw anew once it has the answer, has it
     /// after that.

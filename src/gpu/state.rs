@@ -98,6 +98,11 @@ impl State {
         }
     }
 
+    /// Bytes of host memory held for it.
+    pub fn hostmem(&self) -> u64 {
+        self.budget.held()
+    }
+
     /// All of it is gone.
     pub fn reset(&mut self) {
         self.pull = None;

@@ -16,7 +16,7 @@ pub mod config;
 pub mod evdev;
 mod handover;
 mod hold;
-mod lights;
+pub mod lights;
 pub mod node;
 mod plug;
 mod raw;

@@ -103,7 +103,8 @@ impl State {
     pub fn apply(&mut self, event: Event) {
         let Event { kind, code, value } = event;
         match (kind, code) {
-            (EV_KEY, _) if value == 0 || value == 1 => self.set_key(code, value == 1),
+            // 2 is a repeat; any other number is a press, as in Linux.
+            (EV_KEY, _) if value != 2 => self.set_key(code, value != 0),
             (EV_SW, _) => self.set_switch(code, value != 0),
             (EV_ABS, ABS_MT_SLOT) => self.select_slot(value),
             (EV_ABS, _) if is_slot_axis(code) && !self.slots.is_empty() => self.set_slot_axis(self.slot, code, value),

@@ -213,13 +213,13 @@ impl Request {
             FrontendReq::SET_PROTOCOL_FEATURES => Self::SetProtocolFeatures(body.u64()?),
             FrontendReq::GET_QUEUE_NUM => body.empty(Self::GetQueueNum)?,
             FrontendReq::SET_VRING_ENABLE => Self::SetVringEnable(body.vring_state()?),
-            FrontendReq::SET_BACKEND_REQ_FD => Self::SetBackendReqFd(body.one_fd(fds)?),
+            FrontendReq::SET_BACKEND_REQ_FD => Self::SetBackendReqFd(body.only_fd(fds)?),
             FrontendReq::GET_CONFIG => Self::GetConfig(body.config()?.0),
             FrontendReq::SET_CONFIG => {
                 let (range, content) = body.config()?;
                 Self::SetConfig(range, content)
             }
-            FrontendReq::GPU_SET_SOCKET => Self::GpuSetSocket(body.one_fd(fds)?),
+            FrontendReq::GPU_SET_SOCKET => Self::GpuSetSocket(body.only_fd(fds)?),
             FrontendReq::RESET_DEVICE => body.empty(Self::ResetDevice)?,
             FrontendReq::GET_MAX_MEM_SLOTS => body.empty(Self::GetMaxMemSlots)?,
             FrontendReq::ADD_MEM_REG => {
@@ -286,6 +286,12 @@ impl Body<'_> {
             return Ok(VringFd { index, fd: None });
         }
         Ok(VringFd { index, fd: Some(self.one_fd(fds)?) })
+    }
+
+    /// A descriptor and no payload.
+    fn only_fd(&self, fds: Vec<OwnedFd>) -> Result<OwnedFd, WireError> {
+        self.sized::<0>()?;
+        self.one_fd(fds)
     }
 
     fn one_fd(&self, fds: Vec<OwnedFd>) -> Result<OwnedFd, WireError> {
@@ -481,6 +487,15 @@ mod tests {
                 let error = parse(request, &vec![0; wrong], vec![]).unwrap_err();
                 assert_eq!(error, WireError::Size { request, need: size, got: wrong });
             }
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_a_descriptor_has_no_payload() {
+        for request in [FrontendReq::GPU_SET_SOCKET, FrontendReq::SET_BACKEND_REQ_FD] {
+            assert!(parse(request, &[], fds(1)).is_ok(), "{request:?}");
+            assert_eq!(parse(request, &[0; 8], fds(1)).unwrap_err(), WireError::Size { request, need: 0, got: 8 });
+            assert_eq!(parse(request, &[], fds(2)).unwrap_err(), WireError::Fds { request, need: 1, got: 2 });
         }
     }
 

@@ -40,6 +40,13 @@ fn states_that_are_alike_have_nothing_to_tell() {
 }
 
 #[test]
+fn a_key_of_a_number_that_means_nothing_is_held_as_in_linux() {
+    assert_eq!(after(&[(EV_KEY, 30, 138)]), after(&[(EV_KEY, 30, 1)]));
+    assert_eq!(after(&[(EV_KEY, 30, -1), (EV_KEY, 30, 2)]), after(&[(EV_KEY, 30, 1)]));
+    assert_eq!(after(&[(EV_KEY, 30, 2)]), after(&[]), "a repeat presses nothing");
+}
+
+#[test]
 fn what_ends_is_told_in_a_frame_before_what_begins() {
     let (from, to) = (after(&[(EV_KEY, 30, 1)]), after(&[(EV_KEY, 48, 1), (EV_SW, 0, 1), (EV_ABS, ABS_X, -4)]));
     let expected = [(EV_KEY, 30, 0), REPORT, (EV_SW, 0, 1), (EV_ABS, ABS_X, -4), (EV_KEY, 48, 1), REPORT];
