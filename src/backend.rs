@@ -85,7 +85,8 @@ enum Flow {
     Stop,
 }
 
-struct Backend<D> {
+/// A device at an endpoint, with all that is watched for it.
+pub struct Backend<D> {
     reactor: Reactor<Source>,
     device: D,
     front_end: Option<FrontEnd>,
@@ -105,7 +106,11 @@ struct Backend<D> {
 }
 
 impl<D: Device> Backend<D> {
-    fn new(mut device: D, endpoint: Endpoint, signals: SignalFd) -> Result<Self, Error> {
+    /// Watches all that there is. Nothing is read from it yet.
+    ///
+    /// # Errors
+    /// The host failed.
+    pub fn new(mut device: D, endpoint: Endpoint, signals: SignalFd) -> Result<Self, Error> {
         let reactor = Reactor::new()?;
         device.attach(reactor.registrar())?;
         let signals = reactor.registrar().watch(Source::Signal, signals, Interest::Read)?;
@@ -133,7 +138,11 @@ impl<D: Device> Backend<D> {
         Ok(backend)
     }
 
-    fn run(mut self) -> Result<(), Error> {
+    /// The loop, until a signal comes, or until the one connected front end hangs up.
+    ///
+    /// # Errors
+    /// The host failed, or the one connected front end broke the protocol.
+    pub fn run(mut self) -> Result<(), Error> {
         loop {
             self.reactor.wait(self.timeout())?;
             while let Some((source, readiness)) = self.reactor.next_ready() {
