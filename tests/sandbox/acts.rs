@@ -209,6 +209,6 @@ fn fail(act: &str) {
         "panic" => panic!("as ever"),
         "abort" => std::process::abort(),
         // SAFETY: it is not: nothing is mapped there, and the process ends.
-        _ => unsafe { ptr::write_volatile(black_box(8 as *mut u64), 1) },
+        _ => unsafe { ptr::write_volatile(black_box(ptr::without_provenance_mut::<u64>(4096)), 1) },
     }
 }
