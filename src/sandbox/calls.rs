@@ -102,8 +102,16 @@ pub const VHOST: &[Call] = &[
     // memory.rs: how long a region's file is. Its mapping is under RUNTIME.
     any(libc::SYS_statx),
     any(libc::SYS_fstat),
-    // vring.rs: call and err eventfds.
+    // notifier.rs: whether it is an eventfd, as /proc has it; call and err are written.
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_readlink),
+    any(libc::SYS_readlinkat),
     any(libc::SYS_write),
+    // leash.rs: its timer, and the timer's signal.
+    any(libc::SYS_timer_create),
+    any(libc::SYS_timer_settime),
+    any(libc::SYS_timer_delete),
+    with(libc::SYS_rt_sigaction, 0, -1, libc::SIGALRM),
 ];
 
 /// `socket.rs`, where it listens.
@@ -149,7 +157,7 @@ const OPENED_WITH: i32 = libc::O_RDWR | libc::O_NONBLOCK | libc::O_NOCTTY | libc
 /// What musl adds to every open.
 const LARGE_FILE: i32 = 0o100_000;
 
-/// `input/replug.rs` and what opens a device in `input/evdev.rs`.
+/// `input/replug.rs`, `input/again.rs`, and what opens a device in `input/evdev.rs`.
 pub const REPLUG: &[Call] = &[
     any(libc::SYS_inotify_init1),
     any(libc::SYS_inotify_add_watch),
@@ -160,6 +168,9 @@ pub const REPLUG: &[Call] = &[
     any(libc::SYS_readlink),
     any(libc::SYS_readlinkat),
     with(libc::SYS_openat, 2, !OPENED_WITH, 0),
+    // The timer of the next look.
+    any(libc::SYS_timerfd_create),
+    any(libc::SYS_timerfd_settime),
 ];
 
 /// The parts of every program.

@@ -134,7 +134,7 @@ fn reach_out(act: &str) {
     confine(calls::DISPLAY);
     match act {
         "execute" => drop(execv(c"/bin/true", &[c"true"])),
-        "thread" => drop(std::thread::Builder::new().spawn(|| ())),
+        "thread" => drop(thread::Builder::new().spawn(|| ())),
         "signal" => drop(kill(parent, None)),
         "prctl" => drop(nix::sys::prctl::set_no_new_privs()),
         _ => {
