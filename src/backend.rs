@@ -141,7 +141,11 @@ impl<D: Device> Backend<D> {
         Ok(backend)
     }
 
-    fn run(mut self) -> Result<(), Error> {
+    /// The loop, until a signal comes, or until the one connected front end hangs up.
+    ///
+    /// # Errors
+    /// The host failed, or the one connected front end broke the protocol.
+    pub fn run(mut self) -> Result<(), Error> {
         while self.turn(self.timeout())? == Flow::Go {}
         Ok(())
     }

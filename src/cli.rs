@@ -7,7 +7,8 @@
 //! 3. the options are read, once, from left to right; the first bad one ends the program;
 //! 4. an inherited socket is taken over, then the device is opened, and only then is a socket file made: whoever waits for
 //!    it may rely on a device behind it;
-//! 5. the loop runs until SIGTERM or SIGINT, or until the one connected front end hangs up.
+//! 5. all else is given up ([`crate::sandbox`]);
+//! 6. the loop runs until SIGTERM or SIGINT, or until the one connected front end hangs up.
 //!
 //! The program never daemonizes. File descriptors 0, 1 and 2 always exist: Rust's runtime opens /dev/null for those that
 //! are closed at the start, and manages without its standard streams being readable or writable.
@@ -26,12 +27,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
-use nix::sys::signalfd::SignalFd;
 use thiserror::Error;
 
+use crate::backend::{self, Backend};
 use crate::input::node::OpenError;
+use crate::sandbox::{Missing, Needs, Sandbox, Strictness, calls};
 use crate::socket::{self, Endpoint, SocketError};
-use crate::{backend, logger, signals};
+use crate::vhost_proto::device::Device;
+use crate::{logger, signals};
 use options::{Request, SocketFrom, UsageError};
 
 /// The program `vhost-user-gpu`.
@@ -74,7 +77,7 @@ trait Program: Default {
         Ok(())
     }
 
-    /// Opens the device, then the socket and the signals through `start`, and serves.
+    /// Opens the device, and serves it by `start`.
     ///
     /// # Errors
     /// The host failed, or the only front end broke the protocol.
@@ -92,6 +95,8 @@ enum Failure {
     Backend(#[from] backend::Error),
     #[error("--evdev-path={0:?}: {1}")]
     Evdev(PathBuf, OpenError),
+    #[error(transparent)]
+    Sandbox(#[from] Missing),
     #[error("cannot take signals: {0}")]
     Signals(Errno),
     #[error("cannot write to standard output: {0}")]
@@ -110,8 +115,11 @@ impl Failure {
 
 /// What is left to open once the device is there.
 struct Start {
+    program: &'static str,
     socket: Socket,
     signals: signals::Blocked,
+    /// None where there shall be no sandbox.
+    sandbox: Option<Strictness>,
 }
 
 /// The socket before the device is there.
@@ -120,15 +128,39 @@ enum Socket {
     Path(PathBuf),
 }
 
+impl Socket {
+    /// What it takes while it is served.
+    fn add_needs(&self, needs: &mut Needs) {
+        match self {
+            Self::Inherited(Endpoint::Connected(_)) => {}
+            Self::Inherited(Endpoint::Listening(_)) => needs.calls.push(calls::LISTENER),
+            Self::Path(path) => {
+                needs.calls.extend([calls::LISTENER, calls::SOCKET_FILE]);
+                needs.removes_in.extend(socket::folder_of(path).map(PathBuf::from));
+            }
+        }
+    }
+
+    fn open(self) -> Result<Endpoint, SocketError> {
+        match self {
+            Self::Inherited(endpoint) => Ok(endpoint),
+            Self::Path(path) => Ok(Endpoint::Listening(socket::listen(&path)?)),
+        }
+    }
+}
+
 impl Start {
-    /// The socket, listening or connected, and the descriptor of the signals.
-    fn open(self) -> Result<(Endpoint, SignalFd), Failure> {
+    /// Serves `device` at the socket, with no more rights than what the device `needs` and what all programs do.
+    fn serve<D: Device>(self, device: D, mut needs: Needs) -> Result<(), Failure> {
+        needs.calls.extend(calls::COMMON);
+        self.socket.add_needs(&mut needs);
+        let sandbox = self.sandbox.map(|strictness| Sandbox::prepare(&needs, strictness)).transpose()?;
         let signals = self.signals.into_fd().map_err(Failure::Signals)?;
-        let endpoint = match self.socket {
-            Socket::Inherited(endpoint) => endpoint,
-            Socket::Path(path) => Endpoint::Listening(socket::listen(&path)?),
-        };
-        Ok((endpoint, signals))
+        let backend = Backend::new(device, self.socket.open()?, signals)?;
+        if let Some(sandbox) = sandbox {
+            sandbox.enter(self.program)?;
+        }
+        Ok(backend.run()?)
     }
 }
 
@@ -150,14 +182,14 @@ fn try_run<P: Program>(arguments: Vec<OsString>) -> Result<(), Failure> {
     match options::parse::<P>(arguments)? {
         Request::Help => print(&help::<P>()),
         Request::Version => print(&format!("{} (vhost-seat) {}", P::NAME, env!("CARGO_PKG_VERSION"))),
-        Request::Serve { program, socket, log_level } => {
+        Request::Serve { program, socket, log_level, sandbox } => {
             // There is one logger only if somebody else runs this as a library; theirs is as good.
             let _ = logger::init(P::NAME, log_level);
             let socket = match socket {
                 SocketFrom::Fd(number) => Socket::Inherited(socket::inherited(number)?),
                 SocketFrom::Path(path) => Socket::Path(path),
             };
-            program.serve(Start { socket, signals })
+            program.serve(Start { program: P::NAME, socket, signals, sandbox })
         }
     }
 }
@@ -202,7 +234,10 @@ mod tests {
     #[test]
     fn the_help_names_every_common_option() {
         for text in [help::<gpu::GpuProgram>(), help::<input::InputProgram>()] {
-            for option in ["--socket-path=", "--fd=", "--print-capabilities", "--log-level=", "--help", "--version"] {
+            for option in ["--socket-path=", "--fd=", "--print-capabilities", "--log-level=", "--help", "--version"]
+                .into_iter()
+                .chain(["--no-sandbox", "--sandbox=require"])
+            {
                 assert!(text.contains(option), "{option}");
             }
         }

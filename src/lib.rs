@@ -20,6 +20,7 @@ pub mod gpu;
 pub mod input;
 pub mod logger;
 pub mod reactor;
+pub mod sandbox;
 pub mod signals;
 pub mod socket;
 pub mod vhost_proto;

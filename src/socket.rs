@@ -23,6 +23,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use thiserror::Error;
 
+pub use file::folder_of;
 use file::{FolderLock, SocketFile};
 
 /// The vhost-user socket, as the program was given it.

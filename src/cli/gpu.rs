@@ -4,8 +4,8 @@ use lexopt::Parser;
 
 use super::options::{self, UsageError};
 use super::{Failure, Program, Start, size};
-use crate::backend;
 use crate::gpu::{Gpu, Options};
+use crate::sandbox::{Needs, calls};
 
 /// Host memory that a guest can make us hold, if nothing else is asked for: 256 MiB.
 const MAX_HOSTMEM: u64 = 256 << 20;
@@ -52,8 +52,7 @@ impl Program for GpuProgram {
 
     fn serve(self, start: Start) -> Result<(), Failure> {
         let gpu = Gpu::new(Options { max_hostmem: self.max_hostmem.unwrap_or(MAX_HOSTMEM) });
-        let (endpoint, signals) = start.open()?;
-        backend::serve(gpu, endpoint, signals)?;
-        Ok(())
+        // A renderer will need more than this, in a list of its own.
+        start.serve(gpu, Needs { calls: vec![calls::DISPLAY], ..Needs::default() })
     }
 }

@@ -1,15 +1,17 @@
 //! What the command line of `vhost-user-input` has of its own.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
+use log::warn;
 
 use super::options::{self, UsageError};
 use super::{Failure, Program, Start};
-use crate::backend;
 use crate::input::evdev::EvdevPath;
 use crate::input::toggle::Keys;
 use crate::input::{Input, Options};
+use crate::sandbox::{Needs, calls};
 
 /// The program `vhost-user-input` and its options.
 #[derive(Debug, Default)]
@@ -70,9 +72,40 @@ impl Program for InputProgram {
             exit_on_unplug: self.exit_on_unplug.is_some(),
             toggle: self.grab_toggle,
         };
+        let needs = needs(&path, &options);
+        let (waits, node) = (!options.exit_on_unplug, path.clone());
         let input = Input::open(EvdevPath(path.clone()), options).map_err(|error| Failure::Evdev(path, error))?;
-        let (endpoint, signals) = start.open()?;
-        backend::serve(input, endpoint, signals)?;
-        Ok(())
+        if waits && start.sandbox.is_some() {
+            warn_if_alone(&node);
+        }
+        start.serve(input, needs)
+    }
+}
+
+/// The node, and to open it again: links are followed wherever they are, but the node has to be in the folder where it is
+/// now.
+fn needs(path: &Path, options: &Options) -> Needs {
+    let mut needs = Needs { calls: vec![calls::EVDEV], ..Needs::default() };
+    if !options.exit_on_unplug {
+        needs.calls.push(calls::REPLUG);
+        needs.opens_in.extend(folder_of_node(path));
+    }
+    needs
+}
+
+fn folder_of_node(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok()?.parent().map(Path::to_owned)
+}
+
+/// Says it where the device may not be found again: Linux removes an empty `/dev/input`, and the sandbox has no right to the
+/// next one.
+fn warn_if_alone(path: &Path) {
+    let Some(folder) = folder_of_node(path) else { return };
+    let count = fs::read_dir(&folder).map_or(0, |entries| entries.flatten().take(2).count());
+    if count == 1 {
+        warn!(
+            "{path:?} is alone in {folder:?}: if that goes with it when it is unplugged, the sandbox keeps this program from \
+             the next one (--no-sandbox does not)"
+        );
     }
 }

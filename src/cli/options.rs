@@ -12,12 +12,15 @@ use log::LevelFilter;
 use thiserror::Error;
 
 use super::Program;
+use crate::sandbox::Strictness;
 
 /// What `--help` says of the common options.
 pub const HELP: &str = "  --socket-path=PATH      listen on this Unix socket, for one front end after another
   --fd=FDNUM              use this inherited Unix socket, connected or listening
   --print-capabilities    print what this program can do here, as JSON, and exit
   --log-level=LEVEL       error, warn (default), info, debug or trace
+  --no-sandbox            keep all rights; else they are given up, as far as this kernel can, before a front end is served
+  --sandbox=require       do not start where the kernel can't do all of that
   --help                  print this and exit
   --version               print the version and exit
 ";
@@ -27,7 +30,7 @@ pub const HELP: &str = "  --socket-path=PATH      listen on this Unix socket, fo
 pub enum Request<P> {
     Help,
     Version,
-    Serve { program: P, socket: SocketFrom, log_level: LevelFilter },
+    Serve { program: P, socket: SocketFrom, log_level: LevelFilter, sandbox: Option<Strictness> },
 }
 
 /// Where the vhost-user socket shall come from.
@@ -81,6 +84,7 @@ pub fn parse<P: Program>(arguments: Vec<OsString>) -> Result<Request<P>, UsageEr
     let mut parser = Parser::from_args(arguments);
     let mut program = P::default();
     let (mut path, mut fd, mut log_level) = (None, None, None);
+    let (mut no_sandbox, mut strictness) = (None, None);
     while let Some(argument) = parser.next()? {
         let name = match argument {
             Arg::Short('h') | Arg::Long("help") => return Ok(Request::Help),
@@ -94,6 +98,8 @@ pub fn parse<P: Program>(arguments: Vec<OsString>) -> Result<Request<P>, UsageEr
             "socket-path" => set(&mut path, &name, PathBuf::from(parser.value()?))?,
             "fd" => set(&mut fd, &name, fd_number(&name, parser.value()?)?)?,
             "log-level" => set(&mut log_level, &name, level(&name, parser.value()?)?)?,
+            "no-sandbox" => set(&mut no_sandbox, &name, ())?,
+            "sandbox" => set(&mut strictness, &name, required(&name, parser.value()?)?)?,
             _ => program.take(&name, &mut parser)?,
         }
     }
@@ -103,8 +109,13 @@ pub fn parse<P: Program>(arguments: Vec<OsString>) -> Result<Request<P>, UsageEr
         (Some(path), None) => SocketFrom::Path(path),
         (None, Some(number)) => SocketFrom::Fd(number),
     };
+    let sandbox = match (no_sandbox, strictness) {
+        (Some(()), Some(_)) => return Err(UsageError::Excluded("--no-sandbox", "--sandbox=require")),
+        (Some(()), None) => None,
+        (None, strictness) => Some(strictness.unwrap_or(Strictness::BestEffort)),
+    };
     program.check()?;
-    Ok(Request::Serve { program, socket, log_level: log_level.unwrap_or(LevelFilter::Warn) })
+    Ok(Request::Serve { program, socket, log_level: log_level.unwrap_or(LevelFilter::Warn), sandbox })
 }
 
 /// Notes the value of an option that may stand there once.
@@ -121,6 +132,10 @@ pub fn set<T>(place: &mut Option<T>, option: &str, value: T) -> Result<(), Usage
 fn fd_number(option: &str, value: OsString) -> Result<RawFd, UsageError> {
     let number = value.to_str().and_then(|text| text.parse::<RawFd>().ok()).filter(|number| *number >= 0);
     number.ok_or_else(|| UsageError::value(option, value, "not a file descriptor's number"))
+}
+
+fn required(option: &str, value: OsString) -> Result<Strictness, UsageError> {
+    if value == "require" { Ok(Strictness::Required) } else { Err(UsageError::value(option, value, "not require")) }
 }
 
 fn level(option: &str, value: OsString) -> Result<LevelFilter, UsageError> {

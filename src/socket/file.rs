@@ -86,6 +86,14 @@ fn knock(path: &Path) -> nix::Result<()> {
     connect(probe.as_raw_fd(), &address)
 }
 
+/// The folder that `path` is in; the root is in none.
+pub fn folder_of(path: &Path) -> Option<&Path> {
+    match path.parent()? {
+        here if here.as_os_str().is_empty() => Some(Path::new(".")),
+        folder => Some(folder),
+    }
+}
+
 /// How often the folder's lock is tried, and how long to sleep between.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(10);
@@ -101,10 +109,7 @@ pub struct FolderLock {
 impl FolderLock {
     /// The lock of the folder that `path` is in, or `None` where it is not to be had.
     pub fn take(path: &Path) -> Option<Self> {
-        let folder = match path.parent()? {
-            here if here.as_os_str().is_empty() => Path::new("."),
-            folder => folder,
-        };
+        let folder = folder_of(path)?;
         // O_DIRECTORY: opening a pipe that stands there would wait for its writer.
         let mut file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(folder).ok()?;
         for _ in 0..TRIES {

@@ -8,6 +8,7 @@
 //! | where the socket comes from, and what becomes of its file | `socket_path`, `socket_fd` |
 //! | it never daemonizes, and lives with any standard streams | `streams`, `printing` |
 //! | it ends on SIGTERM | `ending` |
+//! | what it gives up before it serves | `sandbox` |
 //! | the JSON file, and where it is installed | `install` |
 //!
 //! A rule is written once, as a function of a [`Subject`]: the program that it is about. [`before_serving`] and [`serving`]
@@ -89,6 +90,13 @@ macro_rules! serving {
                 a_log_that_nobody_reads_holds_nothing_up,
                 it_stays_the_process_that_was_started,
             }
+            sandbox {
+                all_rights_are_given_up_before_a_front_end_is_answered,
+                nothing_is_given_up_where_that_is_asked_for,
+                what_is_required_is_had_or_named,
+                a_stage_that_a_kernel_does_not_have_is_named_and_ends_the_program_where_it_is_required,
+                a_stage_that_a_kernel_does_not_have_is_done_without_where_it_is_not_required,
+            }
             ending {
                 while_it_listens,
                 while_a_front_end_is_connected,
@@ -107,6 +115,7 @@ mod input;
 mod install;
 mod options;
 mod printing;
+mod sandbox;
 mod socket_fd;
 mod socket_path;
 mod streams;

@@ -23,7 +23,7 @@ pub fn both_sockets_or_none_is_an_error(subject: &Subject) {
 }
 
 pub fn options_that_make_no_sense_are_named_in_one_line(subject: &Subject) {
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 22] = [
         (&["--bogus"], "--bogus"),
         (&["--two\nlines"], "--two"),
         (&["-x"], "-x"),
@@ -40,6 +40,12 @@ pub fn options_that_make_no_sense_are_named_in_one_line(subject: &Subject) {
         (&["--fd=3", "--log-level=loud"], "loud"),
         (&["--fd=3", "--log-level"], "--log-level"),
         (&["--fd=3", "--print-capabilities=yes"], "--print-capabilities"),
+        (&["--fd=3", "--sandbox=auto"], "--sandbox=\"auto\": not require"),
+        (&["--fd=3", "--sandbox"], "--sandbox"),
+        (&["--fd=3", "--sandbox=require", "--sandbox=require"], "twice"),
+        (&["--fd=3", "--no-sandbox", "--no-sandbox"], "twice"),
+        (&["--fd=3", "--no-sandbox=yes"], "--no-sandbox"),
+        (&["--fd=3", "--no-sandbox", "--sandbox=require"], "exclude"),
     ];
     for (line, part) in cases {
         subject.run(line).assert_refused(2, part);
@@ -55,8 +61,16 @@ pub fn arguments_that_are_no_text_are_refused_like_others(subject: &Subject) {
 pub fn help_names_every_option_and_version_the_package(subject: &Subject) {
     let help = subject.run_alone(&["--help"]);
     assert_eq!((help.status, help.stderr.as_str()), (Some(0), ""));
-    let common =
-        ["--socket-path=PATH", "--fd=FDNUM", "--print-capabilities", "--log-level=LEVEL", "--help", "--version"];
+    let common = [
+        "--socket-path=PATH",
+        "--fd=FDNUM",
+        "--print-capabilities",
+        "--log-level=LEVEL",
+        "--no-sandbox",
+        "--sandbox=require",
+        "--help",
+        "--version",
+    ];
     for option in common.iter().chain(subject.own_options) {
         assert!(help.stdout.contains(option), "{option}");
     }

@@ -40,7 +40,7 @@ fn read<P: Program>(line: &[&str]) -> Result<Request<P>, UsageError> {
 
 fn served<P: Program + std::fmt::Debug>(line: &[&str]) -> (P, SocketFrom, LevelFilter) {
     match read(line) {
-        Ok(Request::Serve { program, socket, log_level }) => (program, socket, log_level),
+        Ok(Request::Serve { program, socket, log_level, .. }) => (program, socket, log_level),
         other => panic!("{line:?}: {other:?}"),
     }
 }
@@ -70,6 +70,25 @@ fn a_path_need_not_be_text() {
 fn both_sockets_or_none_is_an_error() {
     assert_eq!(complaint::<Toy>(&["--socket-path=/a", "--fd=3"]), "--socket-path and --fd exclude each other");
     assert_eq!(complaint::<Toy>(&[]), "no socket: give --socket-path=PATH or --fd=FDNUM");
+}
+
+#[test]
+fn the_sandbox_is_as_good_as_can_be_unless_said() {
+    let sandbox = |line: &[&str]| match read::<Toy>(line) {
+        Ok(Request::Serve { sandbox, .. }) => sandbox,
+        other => panic!("{line:?}: {other:?}"),
+    };
+    assert_eq!(sandbox(&["--fd=3"]), Some(Strictness::BestEffort));
+    assert_eq!(sandbox(&["--fd=3", "--sandbox=require"]), Some(Strictness::Required));
+    assert_eq!(sandbox(&["--sandbox", "require", "--fd=3"]), Some(Strictness::Required));
+    assert_eq!(sandbox(&["--no-sandbox", "--fd=3"]), None);
+    assert_eq!(complaint::<Toy>(&["--fd=3", "--sandbox=no"]), "--sandbox=\"no\": not require");
+    for line in [["--no-sandbox", "--sandbox=require"], ["--sandbox=require", "--no-sandbox"]] {
+        assert_eq!(
+            complaint::<Toy>(&["--fd=3", line[0], line[1]]),
+            "--no-sandbox and --sandbox=require exclude each other"
+        );
+    }
 }
 
 #[test]

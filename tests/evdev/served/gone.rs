@@ -1,9 +1,11 @@
 //! A device that is pulled out, and comes back.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
+use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr};
+use nix::sys::stat::{Mode, SFlag, mknod};
 use seat_frontend::machine::InputMachineOptions;
 use seat_frontend::program::TempDir;
 use seat_uinput::codes::*;
@@ -29,8 +31,12 @@ impl Link {
     }
 
     fn point_to(&self, device: &Device) {
+        self.point_at(device.node());
+    }
+
+    fn point_at(&self, node: &Path) {
         fs::create_dir(self.folder.join("by-id")).unwrap();
-        symlink(device.node(), self.path()).unwrap();
+        symlink(node, self.path()).unwrap();
     }
 
     fn vanish(&self) {
@@ -186,5 +192,64 @@ fn the_program_ends_with_it_where_that_is_asked_for() {
         assert_eq!(served.program.wait(soon()).unwrap().code(), Some(1));
         let words = served.program.stderr();
         assert!(words.lines().count() == 1 && words.contains("was unplugged"), "{words}");
+    });
+}
+
+/// Makes another node of the same device, in a folder of its own.
+fn node_elsewhere(device: &Device) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let number = fs::metadata(device.node()).unwrap().rdev();
+    mknod(&folder.join("event0"), SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR, number).unwrap();
+    folder
+}
+
+#[test]
+fn a_node_outside_of_the_folder_that_it_was_in_is_taken_without_sandbox_alone() {
+    in_vm(|| {
+        let has_landlock = Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(ABI::V1))
+            .is_ok();
+        for (argument, is_taken) in [("--sandbox=require", false), ("--no-sandbox", true)] {
+            if argument == "--sandbox=require" && !has_landlock {
+                continue;
+            }
+            let keyboard = keyboard().unwrap();
+            let link = Link::to(&keyboard);
+            let machine = InputMachineOptions::qemu().unwrap();
+            let mut served = served_by(&link.path(), &[argument, "--log-level=debug"], machine);
+            keyboard.unplug();
+            await_words(&mut served, "was unplugged");
+            link.vanish();
+            let mut keyboard = seat_uinput::keyboard().unwrap();
+            keyboard.press(KEY_S).unwrap();
+            let elsewhere = node_elsewhere(&keyboard);
+            link.point_at(&elsewhere.join("event0"));
+            if is_taken {
+                served.agree(&keyboard.open().unwrap());
+            } else {
+                await_words(&mut served, "is not back: Permission denied");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_device_alone_in_its_folder_is_warned_of_once_and_taken_again_while_that_stays() {
+    in_vm(|| {
+        let keyboard = keyboard().unwrap();
+        let folder = node_elsewhere(&keyboard);
+        let path = folder.join("event0");
+        let mut served = served_by(&path, &[], InputMachineOptions::qemu().unwrap());
+        let words = await_words(&mut served, "is alone in");
+        assert_eq!(words.lines().count(), 1, "{words}");
+        keyboard.unplug();
+        fs::remove_file(&path).unwrap();
+        await_words(&mut served, "was unplugged");
+        let mut keyboard = seat_uinput::keyboard().unwrap();
+        keyboard.press(KEY_S).unwrap();
+        let number = fs::metadata(keyboard.node()).unwrap().rdev();
+        mknod(&path, SFlag::S_IFCHR, Mode::S_IRUSR | Mode::S_IWUSR, number).unwrap();
+        served.agree(&keyboard.open().unwrap());
     });
 }

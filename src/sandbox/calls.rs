@@ -1,0 +1,208 @@
+//! The system calls of the programs once they serve: who makes each, and how.
+//!
+//! The lists are what `strace` saw of the programs in all tests, with what is argued beside a call that no test can show.
+//! Each is of one part of the source, named above it; a program's list is made of those of its parts, in [`crate::cli`].
+//! What an option makes unneeded is not on it: a program that was passed a connected socket accepts nobody, one that ends
+//! when its device is unplugged opens nothing.
+//!
+//! Some calls have other numbers, or others in their place, on other processors and with other C libraries: both stand
+//! here. What is not here on purpose: `socket` and `connect` (both sockets come from outside), `execve`, `clone`, `ptrace`,
+//! `kill`, `prctl`, `memfd_create`, anything that makes a file, and memory that can be executed.
+
+use libc::c_long;
+
+/// A system call that may be made, whatever its arguments are or in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Its number on this processor.
+    pub number: c_long,
+    /// How; any way where there is none.
+    pub way: Option<Way>,
+}
+
+/// What one argument of 32 bits must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Which one, from 0.
+    pub argument: u8,
+    /// The bits that count.
+    pub mask: u32,
+    /// What they must be.
+    pub value: u32,
+}
+
+const fn any(number: c_long) -> Call {
+    Call { number, way: None }
+}
+
+#[allow(clippy::cast_sign_loss, reason = "the kernel's arguments have bits, C's names for their values a sign")]
+const fn with(number: c_long, argument: u8, mask: i32, value: i32) -> Call {
+    Call { number, way: Some(Way { argument, mask: mask as u32, value: value as u32 }) }
+}
+
+/// The allocator, Rust's runtime and the way out.
+pub const RUNTIME: &[Call] = &[
+    // malloc, free, and their large blocks; memory.rs for the guest's memory. Never to be executed.
+    any(libc::SYS_brk),
+    with(libc::SYS_mmap, 2, libc::PROT_EXEC, 0),
+    with(libc::SYS_mprotect, 2, libc::PROT_EXEC, 0),
+    any(libc::SYS_mremap),
+    any(libc::SYS_munmap),
+    any(libc::SYS_madvise),
+    // The end of main: the stack of signal handlers goes.
+    any(libc::SYS_sigaltstack),
+    any(libc::SYS_exit_group),
+    any(libc::SYS_exit),
+    // Signal handlers return. vhost_proto/sigbus.rs takes SIGBUS with the first region of memory, and gives one that is not
+    // about guest memory back to the kernel; so does Rust's own handler with a SIGSEGV that is no stack's overflow.
+    any(libc::SYS_rt_sigreturn),
+    with(libc::SYS_rt_sigaction, 0, -1, libc::SIGSEGV),
+    with(libc::SYS_rt_sigaction, 0, -1, libc::SIGBUS),
+    // A call that a stop and a continuation cut in two: poll and epoll_wait with a time.
+    any(libc::SYS_restart_syscall),
+    // A panic names its thread; abort ends it, which takes SIGABRT out of the mask first.
+    any(libc::SYS_gettid),
+    any(libc::SYS_getpid),
+    any(libc::SYS_rt_sigprocmask),
+    with(libc::SYS_tgkill, 2, -1, libc::SIGABRT),
+    // A lock of the C library that a signal handler found taken, or of Rust's that somebody waits for: nobody does, with
+    // one thread, but the code is there.
+    any(libc::SYS_futex),
+    // HashMap's seeds, uuid (gpu/mod.rs).
+    any(libc::SYS_getrandom),
+    // The clock, where it can't be read without a call, as in some virtual machines: Instant (gpu/mod.rs, gpu/link.rs,
+    // input/toggle.rs, logger/budget.rs).
+    any(libc::SYS_clock_gettime),
+    // An OwnedFd that is closed in a build with debug assertions is looked at first.
+    with(libc::SYS_fcntl, 1, -1, libc::F_GETFD),
+];
+
+/// `logger.rs`: whether standard error takes a line, and the line.
+pub const LOGGER: &[Call] = &[
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_poll),
+    any(libc::SYS_ppoll),
+    any(libc::SYS_write),
+];
+
+/// `reactor/mod.rs`.
+pub const REACTOR: &[Call] = &[
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_epoll_wait),
+    any(libc::SYS_epoll_pwait),
+    any(libc::SYS_epoll_ctl),
+    any(libc::SYS_close),
+];
+
+/// `vhost_proto`.
+pub const VHOST: &[Call] = &[
+    // scm.rs: a message with its descriptors; connection.rs: its reply.
+    any(libc::SYS_recvmsg),
+    any(libc::SYS_sendto),
+    // memory.rs: how long a region's file is. Its mapping is under RUNTIME.
+    any(libc::SYS_statx),
+    any(libc::SYS_fstat),
+    // notifier.rs: whether it is an eventfd, as /proc has it; call and err are written.
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_readlink),
+    any(libc::SYS_readlinkat),
+    any(libc::SYS_write),
+    // leash.rs: its timer, and the timer's signal.
+    any(libc::SYS_timer_create),
+    any(libc::SYS_timer_settime),
+    any(libc::SYS_timer_delete),
+    with(libc::SYS_rt_sigaction, 0, -1, libc::SIGALRM),
+];
+
+/// `socket.rs`, where it listens.
+pub const LISTENER: &[Call] = &[any(libc::SYS_accept4)];
+
+/// `socket/file.rs`: the socket file goes, if it is still that one.
+pub const SOCKET_FILE: &[Call] = &[
+    any(libc::SYS_statx),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_lstat),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_unlink),
+    any(libc::SYS_newfstatat),
+    // Without flags: no folder is removed.
+    with(libc::SYS_unlinkat, 2, -1, 0),
+];
+
+/// `gpu/display/mod.rs`: room in the socket, messages out, replies in.
+pub const DISPLAY: &[Call] =
+    &[with(libc::SYS_setsockopt, 2, -1, libc::SO_SNDBUF), any(libc::SYS_sendmsg), any(libc::SYS_recvfrom)];
+
+/// An ioctl's number in its code: direction, type.
+const IOCTL_KIND: i32 = 0xc000_ff00_u32.cast_signed();
+/// `_IOR('E', ...)`: questions to an evdev node.
+const EVDEV_QUESTION: i32 = 0x8000_4500_u32.cast_signed();
+/// `_IOW('E', 0x90, int)`.
+const EVIOCGRAB: i32 = 0x4004_4590;
+
+/// `input/evdev.rs`, `input/raw.rs`: events in, lights out, questions, the grab. Nothing else can be set: no key of the
+/// device is given another meaning, no axis another range.
+pub const EVDEV: &[Call] = &[
+    any(libc::SYS_read),
+    any(libc::SYS_write),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_poll),
+    any(libc::SYS_ppoll),
+    with(libc::SYS_ioctl, 1, IOCTL_KIND, EVDEV_QUESTION),
+    with(libc::SYS_ioctl, 1, -1, EVIOCGRAB),
+];
+
+/// What a file may be opened with: `O_RDONLY` or `O_RDWR`, never to be made, cut off or appended to.
+const OPENED_WITH: i32 = libc::O_RDWR | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC | LARGE_FILE;
+/// What musl adds to every open.
+const LARGE_FILE: i32 = 0o100_000;
+
+/// `input/replug.rs`, `input/again.rs`, and what opens a device in `input/evdev.rs`.
+pub const REPLUG: &[Call] = &[
+    any(libc::SYS_inotify_init1),
+    any(libc::SYS_inotify_add_watch),
+    any(libc::SYS_read),
+    // Folders that exist, links, and whether it is a device.
+    any(libc::SYS_statx),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_readlink),
+    any(libc::SYS_readlinkat),
+    with(libc::SYS_openat, 2, !OPENED_WITH, 0),
+    // The timer of the next look.
+    any(libc::SYS_timerfd_create),
+    any(libc::SYS_timerfd_settime),
+];
+
+/// The parts of every program.
+pub const COMMON: [&[Call]; 4] = [RUNTIME, LOGGER, REACTOR, VHOST];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_of_evdevs_ioctls_are_what_their_macros_make() {
+        let question = |number, len| nix::request_code_read!(b'E', number, len) as u32;
+        let is_question = |code: u32| code & IOCTL_KIND.cast_unsigned() == EVDEV_QUESTION.cast_unsigned();
+        assert!(
+            is_question(question(0x02, 8))
+                && is_question(question(0x20 + 0x1f, 128))
+                && is_question(question(0xff, 16_383))
+        );
+        assert_eq!(nix::request_code_write!(b'E', 0x90, size_of::<libc::c_int>()) as u32, EVIOCGRAB.cast_unsigned());
+        // EVIOCSKEYCODE, EVIOCSABS(0), EVIOCSFF; another device's question.
+        for other in [0x4008_4504, 0x4018_45c0, 0x4030_4580, 0x8004_5430] {
+            assert!(!is_question(other), "{other:#x}");
+        }
+    }
+
+    #[test]
+    fn a_file_can_be_opened_and_not_be_made_or_cut_off() {
+        let allowed = |flags: i32| flags & !OPENED_WITH == 0;
+        assert!(allowed(libc::O_RDWR | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC));
+        assert!(allowed(libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC));
+        for more in [libc::O_CREAT, libc::O_TRUNC, libc::O_APPEND, libc::O_WRONLY, libc::O_TMPFILE, libc::O_PATH] {
+            assert!(!allowed(libc::O_RDWR | more), "{more:#o}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! seccomp: a call that is not on the list ends the process with status 1 and one line that names it; what is on the list
+//! goes on. Each act (see `acts`) is done in a process of its own: this test program, run again for one of its tests.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output};
+
+use seat_frontend::program::TempDir;
+
+use super::acts::{ACT, FOLDER, PROGRAM};
+
+/// Does `act` under the filter, in another process.
+fn act(name: &str) -> Output {
+    let folder = TempDir::new().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    // The test runner puts each test into a thread, and the C library gives that a heap of another kind: not here, for the
+    // programs have but one thread.
+    command.env("MALLOC_ARENA_MAX", "1");
+    command.args(["--exact", "acts::under_the_filter", "--ignored", "--test-threads=1", "--nocapture"]);
+    command.env(ACT, name).env(FOLDER, folder.path()).env_remove("RUST_BACKTRACE").output().unwrap()
+}
+
+#[track_caller]
+fn assert_ends_in(name: &str, number: i64) {
+    let output = act(name);
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{name}: {:?} {words}", output.status);
+    let processor = std::env::consts::ARCH;
+    let line =
+        format!("{PROGRAM}: system call {number} ({processor}) is not allowed by the sandbox: please report it\n");
+    assert_eq!(words, line, "{name}");
+}
+
+#[track_caller]
+fn assert_done(name: &str) {
+    let output = act(name);
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), words.as_str()), (Some(0), ""), "{name}");
+    assert!(String::from_utf8(output.stdout).unwrap().contains("1 passed"), "{name} was done");
+}
+
+#[test]
+fn files_are_neither_opened_nor_made() {
+    assert_ends_in("open", libc::SYS_openat);
+    assert_ends_in("open to make", libc::SYS_openat);
+    assert_ends_in("open to make, input", libc::SYS_openat);
+    assert_ends_in("open to cut off, input", libc::SYS_openat);
+    assert_ends_in("memfd", libc::SYS_memfd_create);
+    assert_ends_in("folder", if cfg!(target_arch = "x86_64") { 83 } else { libc::SYS_mkdirat });
+}
+
+#[test]
+fn sockets_come_from_outside() {
+    assert_ends_in("socket", libc::SYS_socket);
+    assert_ends_in("accept", libc::SYS_accept4);
+    assert_ends_in("socket option", libc::SYS_setsockopt);
+}
+
+#[test]
+fn no_program_or_thread_is_started() {
+    assert_ends_in("execute", libc::SYS_execve);
+    // The C library blocks all signals first, so the kernel ends the process without a word.
+    assert_eq!(act("thread").status.signal(), Some(libc::SIGSYS));
+}
+
+#[test]
+fn other_processes_are_let_be() {
+    assert_ends_in("signal", libc::SYS_kill);
+    assert_ends_in("trace", libc::SYS_ptrace);
+}
+
+#[test]
+fn no_memory_can_be_executed() {
+    assert_ends_in("map to execute", libc::SYS_mmap);
+    assert_ends_in("protect to execute", libc::SYS_mprotect);
+}
+
+#[test]
+fn the_device_is_asked_and_not_changed() {
+    assert_ends_in("remap a key", libc::SYS_ioctl);
+    assert_ends_in("write to a terminal", libc::SYS_ioctl);
+}
+
+#[test]
+fn the_filter_is_for_good() {
+    assert_ends_in("prctl", libc::SYS_prctl);
+}
+
+#[test]
+fn the_programs_work_is_allowed() {
+    for name in ["allocate", "watch", "map a file", "ask a device", "open again", "remove the socket", "wait"] {
+        assert_done(name);
+    }
+}
+
+#[test]
+fn guest_memory_may_be_truncated() {
+    assert_done("lose memory");
+}
+
+#[test]
+fn a_panic_is_told_as_ever() {
+    let output = act("panic");
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(101), "{words}");
+    assert!(words.contains("panicked at") && words.contains("as ever"), "{words}");
+}
+
+#[test]
+fn an_abort_and_a_fault_end_as_ever() {
+    assert_eq!(act("abort").status.signal(), Some(libc::SIGABRT));
+    assert_eq!(act("fault").status.signal(), Some(libc::SIGSEGV));
+}
