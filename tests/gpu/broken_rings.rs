@@ -106,7 +106,9 @@ fn an_indirect_table_in_an_indirect_table_breaks_the_ring() {
     assert_breaks_the_ring("nested", |driver| {
         let page = driver.pages().alloc(4096).unwrap();
         let span = driver.memory().span(page, 4096);
-        Desc { addr: page + 64, len: 32, flags: INDIRECT, next: 0 }.write(&span, 0);
+        Desc { addr: page + 64, len: 16, flags: INDIRECT, next: 0 }.write(&span, 0);
+        // A sound one: nothing but the nesting is wrong.
+        Desc { addr: page, len: 32, flags: 0, next: 0 }.write(&span, 4);
         offer(driver, Desc { addr: page, len: 16, flags: INDIRECT, next: 0 });
     });
 }

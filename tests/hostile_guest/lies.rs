@@ -9,7 +9,16 @@ use crate::common::evdev::Kernel;
 use crate::common::{Seat, assert_answers, boot, devices, soon};
 use crate::input_seat::{self, GRAB, await_turns, sized};
 
-/// What a guest writes into its ring, of 64 entries, and into this page.
+/// Room for the largest table that is tried.
+const TABLE: u64 = 5 * 4096;
+
+/// Sound descriptors everywhere: a table that is taken though it should not be finds nothing wrong in it.
+fn fill(memory: &GuestMemory, page: u64) {
+    let span = memory.span(page, TABLE);
+    (0..span.len() / Desc::SIZE).for_each(|index| Desc { addr: page, len: 8, flags: 0, next: 0 }.write(&span, index));
+}
+
+/// What a guest writes into its ring, of 64 entries, and into these pages.
 type Lie = fn(&mut Ring, &GuestMemory, u64);
 
 fn offer(ring: &mut Ring, addr: u64, len: u32, flags: u16, next: u16) {
@@ -71,7 +80,8 @@ fn a_cursor_queue_that_lies_is_broken_until_the_next_start_and_the_control_queue
     let Seat { mut program, mut vm } = boot();
     for (what, lie) in LIES {
         let memory = vm.driver.memory().clone();
-        let page = vm.driver.pages().alloc(4096).unwrap();
+        let page = vm.driver.pages().alloc(TABLE).unwrap();
+        fill(&memory, page);
         lie(vm.driver.cursor_ring(), &memory, page);
         vm.driver.cursor_ring().kick_now();
 
@@ -88,7 +98,7 @@ fn a_cursor_queue_that_lies_is_broken_until_the_next_start_and_the_control_queue
         vm.reboot().unwrap();
         vm.driver.move_cursor(0, 0, (1, 2)).unwrap_or_else(|error| panic!("{what}: after the start: {error}"));
         assert_answers(&mut vm);
-        vm.driver.pages().free(page, 4096);
+        vm.driver.pages().free(page, TABLE);
     }
     assert_eq!(program.terminate(soon()).unwrap().code(), Some(0));
 }
@@ -120,7 +130,8 @@ fn an_event_queue_that_lies_is_broken_until_the_next_start_and_the_status_queue_
     let mut seat = keyboard();
     for (what, lie) in LIES {
         let memory = seat.vm.driver.memory().clone();
-        let page = seat.vm.driver.pages().alloc(4096).unwrap();
+        let page = seat.vm.driver.pages().alloc(TABLE).unwrap();
+        fill(&memory, page);
         lie(seat.vm.driver.event_ring(), &memory, page);
         // It looks for a buffer when there is something to put into one.
         seat.kernel.report(&[(ev::KEY, key::A, 1)]);
@@ -139,7 +150,7 @@ fn an_event_queue_that_lies_is_broken_until_the_next_start_and_the_status_queue_
         seat.kernel.report(&[(ev::KEY, key::S, 0)]);
         seat.agree();
         reboot(&mut seat, 0);
-        seat.vm.driver.pages().free(page, 4096);
+        seat.vm.driver.pages().free(page, TABLE);
     }
     seat.back_end.terminate();
     seat.back_end.ended().unwrap();
@@ -151,7 +162,8 @@ fn a_status_queue_that_lies_is_broken_until_the_next_start_and_the_event_queue_g
     for (what, lie) in LIES {
         reboot(&mut seat, 32);
         let memory = seat.vm.driver.memory().clone();
-        let page = seat.vm.driver.pages().alloc(4096).unwrap();
+        let page = seat.vm.driver.pages().alloc(TABLE).unwrap();
+        fill(&memory, page);
         lie(seat.vm.driver.status_ring(), &memory, page);
         seat.vm.driver.status_ring().kick_now();
         await_broken(&mut seat, 1, what);
@@ -167,7 +179,7 @@ fn a_status_queue_that_lies_is_broken_until_the_next_start_and_the_event_queue_g
         seat.kernel.driver_heard();
         seat.vm.driver.send_status(&[(ev::LED, led::NUML, 1)]).unwrap();
         assert_eq!(seat.kernel.driver_heard(), [(ev::LED, led::NUML, 1)], "{what}: after the start");
-        seat.vm.driver.pages().free(page, 4096);
+        seat.vm.driver.pages().free(page, TABLE);
     }
     seat.back_end.terminate();
     seat.back_end.ended().unwrap();
