@@ -42,7 +42,8 @@ const fn with(number: c_long, argument: u8, mask: i32, value: i32) -> Call {
 
 /// The allocator, Rust's runtime and the way out.
 pub const RUNTIME: &[Call] = &[
-    // malloc, free, and their large blocks; memory.rs for the guest's memory. Never to be executed.
+    // malloc, free, their large blocks, and what gpu/trim.rs gives back; memory.rs for the guest's memory. Never to be
+    // executed.
     any(libc::SYS_brk),
     with(libc::SYS_mmap, 2, libc::PROT_EXEC, 0),
     with(libc::SYS_mprotect, 2, libc::PROT_EXEC, 0),
