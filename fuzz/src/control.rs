@@ -3,13 +3,14 @@
 //!
 //! | bytes | a piece of the stream |
 //! |---|---|
-//! | 1 | how many descriptors come along (low four bits), [`LONG`], [`READS`], [`REPLIES`] |
+//! | 1 | how many descriptors come along (low four bits), [`LONG`], [`READS`], [`REPLIES`], [`LEAVES`] |
 //! | 1 or 2 | its length |
 //! | … | the bytes themselves |
 //!
 //! A second reading of the vhost-user document says what must come of it.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
@@ -30,6 +31,8 @@ pub const LONG: u8 = 1 << 4;
 pub const READS: u8 = 1 << 5;
 /// Messages in this piece are replied to.
 pub const REPLIES: u8 = 1 << 6;
+/// The front end hangs up after this piece, without reading what it was told.
+pub const LEAVES: u8 = 1 << 7;
 
 /// Pieces of one run.
 const MAX_PIECES: usize = 256;
@@ -59,6 +62,9 @@ pub fn run(data: &[u8]) -> usize {
         }
         if !life.take(shape) {
             return life.taken;
+        }
+        if shape & LEAVES != 0 {
+            return life.leave();
         }
     }
     life.hang_up()
@@ -138,6 +144,23 @@ impl Life {
             assert!(self.due.drain(..bytes.len()).eq(bytes), "a reply is as the document has it");
         }
         assert!(fds::receive(&self.front, 1).is_empty(), "nothing is said beside replies");
+    }
+
+    fn leave(mut self) -> usize {
+        drop(self.front);
+        if self.connection.reply_pending() {
+            assert!(matches!(self.connection.flush(), Err(ConnectionError::Closed)), "nobody will read it");
+            return self.taken;
+        }
+        let inside = !self.sent.bytes.is_empty();
+        match self.connection.receive().expect_err("nobody is there") {
+            ConnectionError::Closed => assert!(!inside, "it was cut short"),
+            ConnectionError::Cut => assert!(inside, "it was not cut short"),
+            // The kernel says that what was not read is lost.
+            ConnectionError::Io(error) => assert!(inside && error.kind() == ErrorKind::ConnectionReset, "{error}"),
+            other => panic!("{other}"),
+        }
+        self.taken
     }
 
     fn hang_up(mut self) -> usize {

@@ -97,7 +97,15 @@ pub fn control() -> Vec<Seed> {
         [piece(0, first, fds), piece(0, second, 0)].concat()
     });
     let deaf = (0..60).flat_map(|_| piece(controls::REPLIES, &wire::message(request::GET_CONFIG, 1, &config_256()), 0));
+    let table = wire::message(request::SET_MEM_TABLE, wire::VERSION, &wire::mem_table(&[spec(0), spec(1 << 32)]));
+    let question = wire::message(request::GET_FEATURES, wire::VERSION, &[]);
+    let gone = piece(controls::REPLIES | controls::LEAVES, &question, 0);
+    let gone_inside = piece(controls::REPLIES | controls::LEAVES, &[&question[..], &question[..5]].concat(), 0);
     vec![
+        seed("control", "table-short-of-descriptors", 0, piece(0, &table, 1)),
+        seed("control", "gone-without-reading", 1, gone),
+        seed("control", "gone-inside-a-message", 1, gone_inside),
+        seed("control", "gone-deaf", 1, [deaf.clone().collect::<Vec<_>>(), piece(controls::LEAVES, &[], 0)].concat()),
         seed("control", "qemu", count, plain),
         seed("control", "qemu-answered", count, answered),
         seed("control", "qemu-cut", count, cut.collect()),
