@@ -14,7 +14,7 @@ fi
 rm -rf "$out/profiles"
 mkdir -p "$out"
 export CARGO_TARGET_DIR=$out/target RUSTFLAGS=-Cinstrument-coverage LLVM_PROFILE_FILE=$out/profiles/%p-%m.profraw
-export FUZZ_CORPUS=$PWD/fuzz/corpus
+export FUZZ_CORPUS=${FUZZ_CORPUS:-$PWD/fuzz/corpus}
 program=$($cargo test --locked --test fuzz_replay --no-run --message-format=json |
   sed -n 's/.*"executable":"\([^"]*fuzz_replay[^"]*\)".*/\1/p')
 "$program" control session chain command display input >"$out/replay.log" || { tail -n 30 "$out/replay.log" >&2; exit 1; }
