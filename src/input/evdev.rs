@@ -174,12 +174,12 @@ impl Node for Evdev {
         state.clear();
         if self.description.has_type(EV_KEY) {
             let mut held = AttributeSet::<KeyCode>::new();
-            self.raw.update_key_state(&mut held)?;
+            uninterrupted(|| self.raw.update_key_state(&mut held))?;
             held.iter().for_each(|key| state.set_key(key.0, true));
         }
         if self.description.has_type(EV_SW) {
             let mut on = AttributeSet::<SwitchCode>::new();
-            self.raw.update_switch_state(&mut on)?;
+            uninterrupted(|| self.raw.update_switch_state(&mut on))?;
             on.iter().for_each(|switch| state.set_switch(switch.0, true));
         }
         let fd = self.raw.as_fd();
@@ -203,10 +203,22 @@ impl Node for Evdev {
     fn write(&mut self, events: &[Event]) -> io::Result<()> {
         self.outgoing.clear();
         self.outgoing.extend(events.iter().map(|event| InputEvent::new(event.kind, event.code, event.value)));
-        self.raw.send_events(&self.outgoing)
+        let Self { raw, outgoing, .. } = self;
+        // The kernel is interrupted before it takes the first event, never between two.
+        uninterrupted(|| raw.send_events(outgoing))
     }
 
     fn set_grabbed(&mut self, grabbed: bool) -> io::Result<()> {
-        if grabbed { self.raw.grab() } else { self.raw.ungrab() }
+        uninterrupted(|| if grabbed { self.raw.grab() } else { self.raw.ungrab() })
+    }
+}
+
+/// Asks anew where a signal came while another program had the node's lock.
+fn uninterrupted(mut ask: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    loop {
+        match ask() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }

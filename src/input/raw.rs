@@ -6,6 +6,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::Result;
+use nix::errno::Errno;
 
 use super::config::{AxisInfo, Bitmap, Ids, PAYLOAD_LEN};
 
@@ -33,10 +34,16 @@ const TEXT_LEN: usize = 256;
 /// Fills `buffer` by the request of number `number` and returns how many bytes the kernel wrote.
 fn get(fd: BorrowedFd<'_>, number: u16, buffer: &mut [u8]) -> Result<usize> {
     let request = nix::request_code_read!(TYPE, number, buffer.len());
-    // SAFETY: the request's code says how long the buffer is, and evdev writes no more than that; the buffer is alive and
-    // ours alone. Of a descriptor that is no evdev device these codes read at most as many bytes into the buffer.
-    let written = unsafe { libc::ioctl(fd.as_raw_fd(), request, buffer.as_mut_ptr()) };
-    nix::errno::Errno::result(written).map(|written| usize::try_from(written).unwrap_or(0))
+    loop {
+        // SAFETY: the request's code says how long the buffer is, and evdev writes no more than that; the buffer is alive
+        // and ours alone. Of a descriptor that is no evdev device these codes read at most as many bytes into the buffer.
+        let written = unsafe { libc::ioctl(fd.as_raw_fd(), request, buffer.as_mut_ptr()) };
+        match Errno::result(written) {
+            // The node's lock was another program's for a moment, and a signal came in it.
+            Err(Errno::EINTR) => {}
+            other => return other.map(|written| usize::try_from(written).unwrap_or(0)),
+        }
+    }
 }
 
 /// A string, without its terminator. `None` for one that is longer than any name is.
@@ -99,7 +106,7 @@ pub fn axis(fd: BorrowedFd<'_>, code: u16) -> Result<(AxisInfo, i32)> {
     let mut bytes = [0; 24];
     get(fd, GET_AXIS + code, &mut bytes)?;
     let (numbers, _) = bytes.as_chunks::<4>();
-    let &[value, min, max, fuzz, flat, resolution] = numbers else { return Err(nix::errno::Errno::EINVAL) };
+    let &[value, min, max, fuzz, flat, resolution] = numbers else { return Err(Errno::EINVAL) };
     let [min, max, fuzz, flat, resolution] = [min, max, fuzz, flat, resolution].map(i32::from_ne_bytes);
     Ok((AxisInfo { min, max, fuzz, flat, resolution }, i32::from_ne_bytes(value)))
 }
