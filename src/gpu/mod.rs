@@ -11,6 +11,7 @@ pub mod compare;
 pub mod cursor;
 pub mod dialog;
 pub mod display;
+pub mod dmabuf;
 pub mod edid;
 pub mod link;
 pub mod pixel;
@@ -22,6 +23,7 @@ pub mod scanout;
 pub mod state;
 pub mod tiles;
 mod trim;
+pub mod virgl;
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
