@@ -51,7 +51,7 @@ impl Program for GpuProgram {
     }
 
     fn serve(self, start: Start) -> Result<(), Failure> {
-        let gpu = Gpu::new(Options { max_hostmem: self.max_hostmem.unwrap_or(MAX_HOSTMEM) });
+        let gpu = Gpu::new(Options::new(self.max_hostmem.unwrap_or(MAX_HOSTMEM)));
         // A renderer will need more than this, in a list of its own.
         start.serve(gpu, Needs { calls: vec![calls::DISPLAY], ..Needs::default() })
     }

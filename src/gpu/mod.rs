@@ -5,6 +5,7 @@
 //! else go on. What is to be seen is painted as fast as the display takes it and no faster ([`link`], [`scanout`]).
 
 pub mod backing;
+pub mod blob;
 pub mod budget;
 pub mod command;
 pub mod compare;
@@ -13,18 +14,23 @@ pub mod dialog;
 pub mod display;
 pub mod dmabuf;
 pub mod edid;
+pub mod fences;
 pub mod link;
 pub mod pixel;
 pub mod pointer;
 pub mod queue;
 pub mod rect;
+pub mod rendering;
 pub mod resource;
 pub mod scanout;
 pub mod state;
+pub mod texel;
 pub mod tiles;
 mod trim;
+pub mod view;
 pub mod virgl;
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -39,24 +45,29 @@ use self::link::{Heard, Link};
 use self::queue::{COMMANDS_A_TURN, Executed, Held, Queue};
 use self::rect::Rect;
 use self::state::State;
+use self::virgl::Renderer;
 use crate::logger::Budget;
-use crate::reactor::Readiness;
-use crate::vhost_proto::device::{Device, Over, Refusal, Registrar, Rings, Turn};
+use crate::reactor::{Interest, Readiness, Watch};
+use crate::vhost_proto::device::{Device, Over, Refusal, Registrar, Rings, Source, Turn};
 use crate::vhost_proto::memory::GuestMemory;
 use crate::vhost_proto::vring::{Popped, Ring};
 
 /// The number that VIRTIO gives the control queue; the cursor queue is 1.
 const CONTROL: usize = 0;
 
-/// The one descriptor of our own.
+/// The descriptors of our own.
 const DISPLAY_SOURCE: u8 = 0;
+const RENDERER_SOURCE: u8 = 1;
 
 /// As the configuration space says it.
 const NUM_SCANOUTS: u32 = 16;
 const _: () = assert!(NUM_SCANOUTS as usize == MAX_SCANOUTS);
 
+const F_VIRGL: u64 = 1 << 0;
 const F_EDID: u64 = 1 << 1;
 const F_RESOURCE_UUID: u64 = 1 << 2;
+const F_RESOURCE_BLOB: u64 = 1 << 3;
+const F_CONTEXT_INIT: u64 = 1 << 4;
 
 /// The size that a guest is told of where no display can be asked.
 const DEFAULT_SIZE: (u32, u32) = (1280, 800);
@@ -69,10 +80,19 @@ const WORK_A_TURN: u64 = 4 << 20;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How the device is to be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// Bytes of host memory that the guest can make us hold.
     pub max_hostmem: u64,
+    /// What renders for the guest; without one there is no 3D.
+    pub renderer: Option<Renderer>,
+}
+
+impl Options {
+    /// A device without 3D.
+    pub fn new(max_hostmem: u64) -> Self {
+        Self { max_hostmem, renderer: None }
+    }
 }
 
 /// The device.
@@ -80,6 +100,8 @@ pub struct Options {
 pub struct Gpu {
     state: State,
     link: Option<Link>,
+    /// Ready when the renderer has come to a fence.
+    progress: Option<Watch<OwnedFd>>,
     /// When the last display hung up.
     hung_up: Option<Instant>,
     held: Option<Held>,
@@ -93,8 +115,9 @@ impl Gpu {
     /// A device that no guest has used yet.
     pub fn new(options: Options) -> Self {
         Self {
-            state: State::new(options.max_hostmem),
+            state: State::new(options.max_hostmem, options.renderer),
             link: None,
+            progress: None,
             hung_up: None,
             held: None,
             control: Queue::control(),
@@ -114,6 +137,7 @@ impl Gpu {
     fn work_control(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
         self.state.begin_turn();
         let turn = if self.state.is_pulling() { Turn::More } else { self.execute_control(ring, memory) };
+        self.state.settle();
         if let Some(unfinished) = self.pull(ring.live()) {
             return unfinished;
         }
@@ -255,6 +279,15 @@ impl Gpu {
         Ok(())
     }
 
+    /// The renderer has come to a fence: gives back what waited for it.
+    fn hear_renderer(&mut self, rings: &mut Rings<'_>) {
+        let Some(rendering) = &mut self.state.rendering else { return };
+        rendering.retire(|point| self.control.reached(point));
+        if let Some(ring) = rings.rings.get_mut(CONTROL) {
+            self.control.give_back(ring, rings.memory);
+        }
+    }
+
     fn paint(&mut self, running: bool) {
         if let Some(link) = &mut self.link
             && let Err(error) = link.paint(&mut self.state, running)
@@ -306,14 +339,24 @@ impl Gpu {
 impl Device for Gpu {
     const QUEUES: usize = 2;
 
+    /// The renderer says when it has come to a fence.
+    fn attach(&mut self, registrar: &Registrar) -> io::Result<()> {
+        if let Some(rendering) = &self.state.rendering {
+            let progress = rendering.renderer().poll_fd()?;
+            self.progress = Some(registrar.watch(Source::Device(RENDERER_SOURCE), progress, Interest::Read)?);
+        }
+        Ok(())
+    }
+
     fn features(&self) -> u64 {
-        F_EDID | F_RESOURCE_UUID
+        let rendering = if self.state.rendering.is_some() { F_VIRGL | F_CONTEXT_INIT } else { 0 };
+        rendering | F_EDID | F_RESOURCE_UUID | F_RESOURCE_BLOB
     }
 
     /// `events_read`, `events_clear`, `num_scanouts`, `num_capsets` (VIRTIO 1.3, 5.7.4); QEMU puts its own values
     /// over the first three. Whatever comes after is 0.
     fn read_config(&self, offset: u32, out: &mut [u8]) {
-        let config = [0, 0, NUM_SCANOUTS, 0].map(u32::to_le_bytes);
+        let config = [0, 0, NUM_SCANOUTS, self.state.num_capsets()].map(u32::to_le_bytes);
         out.fill(0);
         let part = config.as_flattened().get(offset as usize..).unwrap_or_default();
         for (out, byte) in out.iter_mut().zip(part) {
@@ -359,6 +402,9 @@ impl Device for Gpu {
             return;
         }
         self.state.finish_pull();
+        self.state.settle();
+        // Whatever the renderer is at, the guest may find it done: it does not go on before the ring does.
+        self.control.give_up();
         self.control.give_back(ring, memory);
         if self.withdraw() {
             ring.unpop();
@@ -382,7 +428,11 @@ impl Device for Gpu {
         self.or_waiting(turn)
     }
 
-    fn ready(&mut self, _source: u8, readiness: Readiness, rings: &mut Rings<'_>) -> Result<Turn, Over> {
+    fn ready(&mut self, source: u8, readiness: Readiness, rings: &mut Rings<'_>) -> Result<Turn, Over> {
+        if source == RENDERER_SOURCE {
+            self.hear_renderer(rings);
+            return Ok(Turn::Done);
+        }
         let Some(ring) = rings.rings.get_mut(CONTROL) else { return Ok(Turn::Done) };
         let waited = self.held.is_some();
         if readiness.readable || readiness.hangup {

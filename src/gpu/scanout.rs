@@ -61,6 +61,11 @@ impl Scanout {
         self.shown.as_ref().map(|shown| shown.id)
     }
 
+    /// Whether it shows this image, or a part of it.
+    pub fn shows(&self, image: &Rc<Image>) -> bool {
+        self.shown.as_ref().is_some_and(|shown| Rc::ptr_eq(&shown.image, image))
+    }
+
     /// Whether the part `rect` of `image` can take the place of what is shown without all of it being sent.
     pub fn can_flip_to(&self, image: &Image, rect: Rect) -> bool {
         self.shown.as_ref().is_some_and(|shown| shown.rect == rect && shown.image.rect() == image.rect())
@@ -227,13 +232,11 @@ fn grown(rect: &Rect, bounds: &Rect) -> Rect {
 mod tests {
     use super::*;
     use crate::gpu::budget::Budget;
-    use crate::gpu::resource::Resource;
 
     const ALL: u32 = u32::MAX;
 
     fn image(width: u32, height: u32) -> Rc<Image> {
-        let resource = Resource::new(2, width, height, &Budget::new(1 << 30)).unwrap();
-        Rc::clone(resource.image())
+        Image::new(width, height, &Budget::new(1 << 30)).unwrap()
     }
 
     /// What the display is told: a surface's size, or an update's place there and in the resource.

@@ -10,6 +10,7 @@
 //! | [`broken_rings`] | rings that lie |
 //! | [`lifecycle`] | boot, reboot, pause, front ends that come and go |
 //! | [`ending`] | the program's end by a signal |
+//! | [`blobs`] | guest memory that is shown as it is |
 //! | [`commands`] | every 2D command: its success and its errors |
 //! | [`picture`] | what is to be seen: formats, scanouts, rectangles |
 //! | [`damage`] | what is sent, and what is not |
@@ -30,6 +31,7 @@
 mod common;
 
 mod backing;
+mod blobs;
 mod broken_rings;
 mod commands;
 mod cursor;
