@@ -1,6 +1,6 @@
 //! Pixels in and out, and what a guest draws.
 
-use vhost_seat::gpu::command::Transfer3d;
+use vhost_seat::gpu::command::{Create3d, Transfer3d};
 use vhost_seat::gpu::rect::Rect;
 use vhost_seat::gpu::virgl::{Refused, Renderer};
 
@@ -100,10 +100,14 @@ fn layers(renderer: &mut Renderer) {
     let bytes = telling(8 * 4 * 4 * 5, 5);
     write(&memory, 0, &bytes);
     for (target, depth, array_size) in [(TEXTURE_2D_ARRAY, 1, 5), (TEXTURE_3D, 5, 1)] {
-        let made = vhost_seat::gpu::command::Create3d { target, depth, array_size, ..picture(1, 8, 4) };
+        let made = Create3d { target, depth, array_size, ..picture(1, 8, 4) };
         let mut texture = renderer.create_texture(&made).unwrap();
         texture.attach(&backing(&memory, &[(0, 0x1000), (0x4000, 0x1000)]));
-        renderer.transfer_to_host(0, &texture, &transfer([0, 0, 0, 8, 4, 5])).unwrap();
+        // One by one, so that the library has never seen them all in one place.
+        for layer in 0..5 {
+            let one = Transfer3d { offset: u64::from(layer) * 128, ..transfer([0, 0, layer, 8, 4, 1]) };
+            renderer.transfer_to_host(0, &texture, &one).unwrap();
+        }
         let back = Transfer3d { offset: 0x1000, ..transfer([0, 0, 0, 8, 4, 5]) };
         renderer.transfer_from_host(0, &texture, &back).unwrap();
         assert!(read(&memory, 0x4000, bytes.len()) == bytes, "target {target}");
