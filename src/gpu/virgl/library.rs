@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "a library that is loaded at run time can't be called by safe code")]
 
 use std::ffi::{c_char, c_int, c_void};
+use std::fmt;
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library as Loaded, RTLD_LOCAL, RTLD_NOW};
@@ -55,7 +56,6 @@ macro_rules! library {
         optional { $($later:ident: $later_type:ty;)* }
     ) => {
         /// The functions, by their names in C.
-        #[derive(Debug)]
         pub struct Library {
             $(pub $name: unsafe extern "C" fn($($argument),*) $(-> $answer)?,)*
             $(pub $foreign: $foreign_type,)*
@@ -126,6 +126,12 @@ library! {
         virgl_set_log_callback:
             unsafe extern "C" fn(Option<LogCallback>, *mut c_void, Option<unsafe extern "C" fn(*mut c_void)>);
         virgl_renderer_resource_get_info_ext: unsafe extern "C" fn(c_int, *mut ResourceInfoExt) -> c_int;
+    }
+}
+
+impl fmt::Debug for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAME)
     }
 }
 

@@ -31,6 +31,9 @@ const FLAG_Y_0_TOP: u32 = 1 << 0;
 /// `VIRGL_FORMAT_R8_UNORM`.
 const FORMAT_BYTES: u32 = 64;
 
+/// Most samples of a texel; 0.10.4 does not know a limit.
+const MAX_SAMPLES: u32 = 64;
+
 /// Which way the pixels go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -70,7 +73,7 @@ impl Texture {
     /// The number is 0 or taken; the library refuses.
     pub(super) fn new(session: &Rc<Session>, made: &Create3d) -> Result<Self, Refused> {
         let id = made.resource_id.0;
-        if !session.take_number(id) {
+        if made.nr_samples > MAX_SAMPLES || !session.take_number(id) {
             return Err(Refused);
         }
         let mut arguments = virgl_renderer_resource_create_args {
