@@ -36,6 +36,8 @@ pub enum Outcome {
     Uuid([u8; 16]),
     /// The display has to be asked first.
     Ask(Question),
+    /// It is done, but the display has not taken the frame before of the scanouts with these bits.
+    Wait(u16),
 }
 
 /// All that the guest made.
@@ -156,7 +158,11 @@ impl State {
             Command::Create2d { resource_id, format, width, height } => self.create(resource_id, format, width, height),
             Command::Unref { resource_id } => self.unref(resource_id),
             Command::SetScanout { rect, scanout_id, resource_id } => self.set_scanout(rect, scanout_id, resource_id),
-            Command::Flush { rect, resource_id } => self.flush(rect, resource_id),
+            Command::Flush { rect, resource_id } => match self.flush(rect, resource_id) {
+                Ok(0) => Ok(()),
+                Ok(scanouts) => return Outcome::Wait(scanouts),
+                Err(status) => Err(status),
+            },
             Command::TransferToHost2d { rect, offset, resource_id } => self.transfer(rect, offset, resource_id),
             Command::AttachBacking { resource_id, nr_entries } => self.attach(resource_id, nr_entries, chain, memory),
             Command::DetachBacking { resource_id } => self.detach(resource_id),
@@ -241,7 +247,8 @@ impl State {
         scanout.zip(resource).is_some_and(|(scanout, resource)| scanout.can_flip_to(resource.image(), rect))
     }
 
-    fn flush(&mut self, rect: Rect, id: ResourceId) -> Result<(), Status> {
+    /// Returns the scanouts for which the guest should wait, by bit.
+    fn flush(&mut self, rect: Rect, id: ResourceId) -> Result<u16, Status> {
         let resource = self.resources.get(&id).ok_or(Status::ErrInvalidResourceId)?;
         if !resource.image().rect().contains(&rect) {
             return Err(Status::ErrInvalidParameter);
@@ -250,7 +257,17 @@ impl State {
         if !self.flush_with_pull(rect, id) {
             flush_all(&mut self.scanouts, shown, rect);
         }
-        Ok(())
+        Ok(bits(&self.scanouts, Scanout::holds_guest) & shown)
+    }
+
+    /// The scanouts whose display has a frame that it has not taken, by bit.
+    pub fn waiting(&self) -> u16 {
+        bits(&self.scanouts, Scanout::is_waiting)
+    }
+
+    /// The display took frames of the scanouts with these bits.
+    pub fn taken(&mut self, scanouts: u16) {
+        shown_on(&mut self.scanouts, scanouts).for_each(Scanout::taken);
     }
 
     /// Leaves it to the transfer under way to show `rect` as it gets there, if that brings this resource's pixels.
@@ -336,7 +353,7 @@ impl State {
             for scanout in shown_on(&mut self.scanouts, shown) {
                 scanout.changed(changed, &band);
                 if let Some(seen) = pull.flush.and_then(|flush| flush.intersect(&band)) {
-                    scanout.flush(seen);
+                    scanout.flush_part(seen);
                 }
             }
             changed.clear_all();
@@ -404,6 +421,11 @@ fn flush_all(scanouts: &mut [Scanout], bits: u16, rect: Rect) {
     for scanout in shown_on(scanouts, bits) {
         scanout.flush(rect);
     }
+}
+
+/// The bits of the scanouts of which `is_so` holds.
+fn bits(scanouts: &[Scanout], is_so: impl Fn(&Scanout) -> bool) -> u16 {
+    scanouts.iter().rev().fold(0, |bits, scanout| bits << 1 | u16::from(is_so(scanout)))
 }
 
 /// The scanouts whose bits are set.
