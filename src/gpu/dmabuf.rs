@@ -8,8 +8,9 @@ use std::os::fd::OwnedFd;
 
 use super::rect::Rect;
 
-/// `DRM_FORMAT_XRGB8888` ("XR24"): a `u32` 0xXXRRGGBB, little-endian, whatever the machine.
-pub const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
+/// `DRM_FORMAT_XRGB8888`, a little-endian `u32` 0xXXRRGGBB, on a little-endian machine: the order of the display and of host
+/// copies. On others that is `DRM_FORMAT_BGRX8888`.
+pub const DISPLAY_ORDER: u32 = u32::from_le_bytes(if cfg!(target_endian = "little") { *b"XR24" } else { *b"BX24" });
 /// `DRM_FORMAT_MOD_LINEAR`: row after row.
 pub const LINEAR: u64 = 0;
 
@@ -56,7 +57,7 @@ mod tests {
 
     fn dmabuf(modifier: Option<u64>, y_0_top: bool) -> Dmabuf {
         let fd = File::open("/dev/null").unwrap().into();
-        Dmabuf { fd, width: 640, height: 480, stride: 2560, fourcc: XRGB8888, modifier, y_0_top }
+        Dmabuf { fd, width: 640, height: 480, stride: 2560, fourcc: DISPLAY_ORDER, modifier, y_0_top }
     }
 
     #[test]

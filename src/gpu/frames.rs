@@ -33,18 +33,19 @@ impl Frames {
         Self { id, buffer, rect, image, stale: None, due: Some(rect) }
     }
 
-    /// Pixels changed in the tiles of `changed`.
-    pub fn changed(&mut self, changed: &TileMap) {
-        let mut sweep = Sweep::over(self.rect);
-        while let Some(rect) = changed.next_rect(&mut sweep) {
-            self.stale = Some(enclose(self.stale, &rect));
+    /// Pixels changed within `rect`, in the tiles of `changed`.
+    pub fn changed(&mut self, changed: &TileMap, rect: &Rect) {
+        let Some(within) = rect.intersect(&self.rect) else { return };
+        let mut sweep = Sweep::over(within);
+        while let Some(part) = changed.next_rect(&mut sweep) {
+            self.stale = Some(enclose(self.stale, &part));
         }
     }
 
     /// The guest wants the pixels of `rect`, in resource coordinates, to be seen.
     pub fn flush(&mut self, rect: Rect) {
         let stale = if self.image.is_some() { self.stale } else { Some(self.rect) };
-        let Some(seen) = stale.and_then(|stale| stale.intersect(&rect)?.intersect(&self.rect)) else { return };
+        let Some(seen) = stale.and_then(|stale| stale.intersect(&rect.intersect(&self.rect)?)) else { return };
         self.due = Some(enclose(self.due, &seen));
         if self.stale == Some(seen) {
             self.stale = None;

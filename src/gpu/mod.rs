@@ -24,6 +24,7 @@ pub mod scanout;
 pub mod state;
 pub mod tiles;
 mod trim;
+pub mod udmabuf;
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -39,6 +40,7 @@ use self::link::{Heard, Link};
 use self::queue::{COMMANDS_A_TURN, Executed, Held, Queue, Waiting};
 use self::rect::Rect;
 use self::state::State;
+use self::udmabuf::Exporter;
 use crate::logger::Budget;
 use crate::reactor::Readiness;
 use crate::vhost_proto::device::{Device, Over, Refusal, Registrar, Rings, Turn};
@@ -76,6 +78,38 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Bytes of host memory that the guest can make us hold.
     pub max_hostmem: u64,
+    /// How pictures go to the display.
+    pub display: DisplayMode,
+}
+
+impl Default for Options {
+    /// 256 MiB.
+    fn default() -> Self {
+        Self { max_hostmem: 256 << 20, display: DisplayMode::Auto }
+    }
+}
+
+/// How pictures go to the display.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DisplayMode {
+    /// By DMABUF where a GPU draws, for then QEMU's display has to have OpenGL; else as pixels.
+    #[default]
+    Auto,
+    /// As pixels, whoever draws.
+    Pixels,
+    /// By DMABUF wherever it can be.
+    Dmabuf,
+}
+
+impl DisplayMode {
+    /// Whether pictures go by DMABUF where it can be, on a device that has a GPU or has none.
+    pub fn wants_dmabufs(self, has_gpu: bool) -> bool {
+        match self {
+            Self::Auto => has_gpu,
+            Self::Pixels => false,
+            Self::Dmabuf => true,
+        }
+    }
 }
 
 /// The device.
@@ -106,6 +140,11 @@ impl Gpu {
             cursor: Queue::cursor(),
             failures: link::FAILURES,
         }
+    }
+
+    /// Pictures that the guest draws itself go by DMABUF from now on, in memory that `exporter` makes, where that can be.
+    pub fn export_by(&mut self, exporter: Exporter) {
+        self.state.export_by(exporter);
     }
 
     /// Bytes of host memory that the guest makes us hold now.

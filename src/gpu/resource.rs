@@ -2,16 +2,25 @@
 //!
 //! The host copy is in the display's pixel order, whatever the resource's format. A transfer compares while it
 //! copies: tiles whose pixels are the same as before are neither written nor marked, and are never sent.
+//!
+//! Where displays take DMABUFs the host copy moves, when it is first shown, to memory that is one ([`Image::export`]).
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::io;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+
+use log::debug;
 
 use super::backing::Backing;
 use super::budget::{Budget, Charge};
 use super::command::Status;
+use super::dmabuf::{self, Dmabuf};
 use super::pixel::{self, Format, PIXEL};
 use super::rect::Rect;
 use super::tiles::{TILE_H, TILE_W, TileMap};
+use super::trim;
+use super::udmabuf::{Export, Exporter, Pages};
 
 /// Largest width and height: what QEMU's surfaces can have.
 pub const MAX_SIDE: u32 = 32767;
@@ -21,6 +30,9 @@ const OVERHEAD: u64 = 512 + 2 * 4096;
 /// Bytes copied at a time where nothing is compared: few enough that the copy is not left to the processor's string
 /// instruction, which for lines that are half in the cache takes twice as long (measured).
 const PIECE: usize = 512;
+/// [`PIXEL`], as a DMABUF's stride says it.
+const PIXEL_BYTES: u32 = 4;
+const _: () = assert!(PIXEL_BYTES as usize == PIXEL);
 /// Pixels compared at a time: they and their host copies stay in the first-level cache.
 const CHUNK: u32 = 16 * TILE_W;
 
@@ -32,11 +44,41 @@ const CHUNK: u32 = 16 * TILE_W;
 pub struct Image {
     width: u32,
     height: u32,
-    pixels: RefCell<Box<[u8]>>,
+    pixels: RefCell<Pixels>,
+    /// What came of the first attempt to make a DMABUF of it.
+    exported: OnceCell<Option<(Rc<Dmabuf>, Export)>>,
     /// By tile, row after row: the number of the transfer that made it what it is. Tiles that have the same number in
     /// two images of one size have the same pixels.
     versions: RefCell<Box<[u64]>>,
     _charge: Charge,
+}
+
+/// The memory of a host copy.
+#[derive(Debug)]
+enum Pixels {
+    Own(Box<[u8]>),
+    /// What a display can use in place; it may be longer.
+    Shared(Pages),
+}
+
+impl Deref for Pixels {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(pages) => pages,
+        }
+    }
+}
+
+impl DerefMut for Pixels {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(pages) => pages,
+        }
+    }
 }
 
 impl Image {
@@ -53,8 +95,47 @@ impl Image {
         Vec::<u8>::new().try_reserve_exact(len).ok()?;
         let pixels = vec![0; len].into_boxed_slice();
         let versions = vec![0; usize::try_from(tiles).ok()?].into_boxed_slice();
-        let (pixels, versions) = (RefCell::new(pixels), RefCell::new(versions));
-        Some(Rc::new(Self { width, height, pixels, versions, _charge: charge }))
+        let (pixels, versions) = (RefCell::new(Pixels::Own(pixels)), RefCell::new(versions));
+        Some(Rc::new(Self { width, height, pixels, exported: OnceCell::new(), versions, _charge: charge }))
+    }
+
+    /// The DMABUF that its memory is from now on; `None` where it can't be made one, which is found out once.
+    pub fn export(&self, exporter: &Exporter) -> Option<Rc<Dmabuf>> {
+        let exported = self.exported.get_or_init(|| {
+            let moved = self.move_to(exporter);
+            moved
+                .inspect_err(|error| debug!("a resource of {}×{} goes as pixels: {error}", self.width, self.height))
+                .ok()
+        });
+        exported.as_ref().map(|(buffer, _)| Rc::clone(buffer))
+    }
+
+    fn move_to(&self, exporter: &Exporter) -> io::Result<(Rc<Dmabuf>, Export)> {
+        let mut pixels = self.pixels.borrow_mut();
+        let (mut pages, fd, export) = exporter.export(pixels.len())?;
+        for (to, from) in pages.iter_mut().zip(pixels.iter()) {
+            *to = *from;
+        }
+        export.written(&fd);
+        *pixels = Pixels::Shared(pages);
+        trim::trim();
+        let buffer = Dmabuf {
+            fd,
+            width: self.width,
+            height: self.height,
+            stride: self.width.saturating_mul(PIXEL_BYTES),
+            fourcc: dmabuf::DISPLAY_ORDER,
+            modifier: Some(dmabuf::LINEAR),
+            y_0_top: false,
+        };
+        Ok((Rc::new(buffer), export))
+    }
+
+    /// A transfer is done: what it wrote is for the display to see.
+    pub fn written(&self) {
+        if let Some(Some((buffer, export))) = self.exported.get() {
+            export.written(&buffer.fd);
+        }
     }
 
     /// Tiles in a row.

@@ -166,9 +166,13 @@ impl Scanout {
         self.content = None;
     }
 
-    /// As new: the device was reset, and so was the display's surface. A frame that the display has not taken is still its.
+    /// As new: the device was reset, and so was the display's surface. What it has of buffers and frames it still has.
     pub fn reset(&mut self) {
-        *self = Self { frame_out: self.frame_out, ..Self::default() };
+        let told = match std::mem::take(&mut self.told) {
+            Told::Surface(..) => Told::Nothing,
+            other => other,
+        };
+        *self = Self { told, frame_out: self.frame_out, ..Self::default() };
     }
 
     /// The resource's pixels changed within `rect`, in the tiles of `changed`.
@@ -179,7 +183,7 @@ impl Scanout {
                 let _ = shown.stale.union_with(changed);
                 shown.stale_within = Some(enclose(shown.stale_within, rect));
             }
-            Some(Content::Frames(frames)) => frames.changed(changed),
+            Some(Content::Frames(frames)) => frames.changed(changed, rect),
             None => {}
         }
     }
@@ -218,9 +222,10 @@ impl Scanout {
     }
 
     /// Whether a guest that wants the next frame to be seen should wait as well, so that it does not draw faster than frames
-    /// are shown: the display has not taken the last one, and is not known to hang.
-    pub fn holds_guest(&self) -> bool {
-        let due = matches!(&self.content, Some(Content::Frames(frames)) if frames.is_due());
+    /// are shown: the display has not taken the last one, and is not known to hang. What is still being drawn (`draws`) is
+    /// taken to be seen.
+    pub fn holds_guest(&self, draws: bool) -> bool {
+        let due = matches!(&self.content, Some(Content::Frames(frames)) if draws || frames.is_due());
         due && self.frame_out.is_some_and(|since| since.elapsed() < PATIENCE)
     }
 
@@ -623,12 +628,13 @@ mod tests {
     fn while_a_frame_is_out_the_next_one_waits_and_grows() {
         let mut scanout = showing(&buffer(640, 480));
         scanout.flush(Rect::new(0, 0, 1, 1));
-        assert!(!scanout.holds_guest() && !scanout.is_waiting(), "nothing is out");
+        assert!(!scanout.holds_guest(false) && !scanout.is_waiting(), "nothing is out");
         assert_eq!(words(&mut scanout), ["frame 0,0 1x1"]);
-        assert!(!scanout.holds_guest() && scanout.is_waiting(), "nothing is due");
+        assert!(!scanout.holds_guest(false) && scanout.is_waiting(), "nothing is due");
+        assert!(scanout.holds_guest(true), "something may be due soon");
         scanout.flush(Rect::new(5, 5, 1, 1));
         scanout.flush(Rect::new(7, 7, 1, 1));
-        assert!(scanout.holds_guest());
+        assert!(scanout.holds_guest(false));
         assert_eq!(words(&mut scanout), [""; 0]);
         scanout.taken();
         assert_eq!(words(&mut scanout), ["frame 5,5 3x3"]);
@@ -650,7 +656,7 @@ mod tests {
         assert!(matches!(scanout.next_step(ALL, true), Some(Step::Buffer(..))));
         assert!(scanout.show_dmabuf(ResourceId(2), Rc::clone(&back), back.rect()));
         assert_eq!(words(&mut scanout), ["frame 0,0 64x64"], "of the one that was handed over");
-        assert!(scanout.holds_guest());
+        assert!(scanout.holds_guest(false));
         assert!(scanout.show_dmabuf(ResourceId(1), front, Rect::of_size(64, 64)));
         assert!(scanout.show_dmabuf(ResourceId(2), Rc::clone(&back), back.rect()));
         assert_eq!(words(&mut scanout), [""; 0]);
@@ -713,6 +719,7 @@ mod tests {
         scanout.flush(Rect::of_size(1, 1));
         assert_eq!(words(&mut scanout), ["frame 0,0 1x1"]);
         scanout.reset();
+        assert_eq!(words(&mut scanout), ["release", "surface 0x0"]);
         assert!(scanout.show_dmabuf(ResourceId(1), Rc::clone(&buffer), buffer.rect()));
         assert_eq!(words(&mut scanout), [""; 0]);
         scanout.taken();
@@ -729,11 +736,15 @@ mod tests {
         scanout.flush(image.rect());
         assert_eq!(words(&mut scanout), [""; 0], "nothing changed");
         let damage = Rect::new(70, 20, 1, 1);
-        scanout.changed(&changed(&image, damage), &damage);
+        scanout.changed(&changed(&image, damage), &image.rect());
         scanout.flush(Rect::of_size(64, 16));
         assert_eq!(words(&mut scanout), [""; 0], "nothing changed there");
         scanout.flush(image.rect());
         assert_eq!(words(&mut scanout), ["frame 64,16 64x16"], "its tile");
+        scanout.taken();
+        scanout.changed(&changed(&image, damage), &damage);
+        scanout.flush(damage);
+        assert_eq!(words(&mut scanout), ["frame 70,20 1x1"], "no more than was transferred");
         scanout.taken();
         scanout.flush(image.rect());
         assert_eq!(words(&mut scanout), [""; 0]);

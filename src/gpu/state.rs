@@ -23,6 +23,7 @@ use super::resource::Resource;
 use super::scanout::Scanout;
 use super::tiles::{TILE_H, TILE_W};
 use super::trim;
+use super::udmabuf::Exporter;
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::{log_within, logger};
@@ -50,6 +51,8 @@ pub struct State {
     /// By scanout id.
     pub pointers: [Pointer; MAX_SCANOUTS],
     budget: Rc<Budget>,
+    /// What makes 2D resources go by DMABUF.
+    exporter: Option<Exporter>,
     /// The transfer that was answered and is not done yet.
     pull: Option<Pull>,
     /// How many bands were transferred, which tells what they brought apart.
@@ -93,11 +96,17 @@ impl State {
             scanouts: Default::default(),
             pointers: Default::default(),
             budget: Budget::new(max_hostmem),
+            exporter: None,
             pull: None,
             bands: 0,
             work: 0,
             complaints: logger::Budget::new(1, Duration::from_secs(60)),
         }
+    }
+
+    /// 2D resources go by DMABUF from now on, where that can be.
+    pub fn export_by(&mut self, exporter: Exporter) {
+        self.exporter = Some(exporter);
     }
 
     /// Bytes of host memory held for it.
@@ -222,7 +231,11 @@ impl State {
             if rect.is_empty() || !resource.image().rect().contains(&rect) {
                 return Err(Status::ErrInvalidParameter);
             }
-            self.work += scanout.show(id, resource.image(), rect)? * u64::from(TILE_W * TILE_H);
+            let image = resource.image();
+            let buffer = self.exporter.as_ref().and_then(|exporter| image.export(exporter));
+            if !buffer.is_some_and(|buffer| scanout.show_exported(id, image, buffer, rect)) {
+                self.work += scanout.show(id, image, rect)? * u64::from(TILE_W * TILE_H);
+            }
             resource.shown_on |= bit;
             resource.was_shown = true;
         }
@@ -254,10 +267,11 @@ impl State {
             return Err(Status::ErrInvalidParameter);
         }
         let shown = resource.shown_on;
-        if !self.flush_with_pull(rect, id) {
+        let draws = self.flush_with_pull(rect, id);
+        if !draws {
             flush_all(&mut self.scanouts, shown, rect);
         }
-        Ok(bits(&self.scanouts, Scanout::holds_guest) & shown)
+        Ok(bits(&self.scanouts, |scanout| scanout.holds_guest(draws)) & shown)
     }
 
     /// The scanouts whose display has a frame that it has not taken, by bit.
@@ -337,6 +351,7 @@ impl State {
         };
         let shown = resource.shown_on;
         if pull.rect.is_empty() {
+            resource.image().written();
             if let Some(flush) = pull.flush {
                 flush_all(&mut self.scanouts, shown, flush);
             }

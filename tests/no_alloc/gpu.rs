@@ -26,7 +26,7 @@ impl Watched {
     fn boot() -> Watched {
         let turn = super::turn();
         let (front, theirs) = FrontEnd::pair().unwrap();
-        let back_end = std::thread::spawn(move || super::serve(Gpu::new(Options { max_hostmem: 256 << 20 }), theirs));
+        let back_end = std::thread::spawn(move || super::serve(Gpu::new(Options::default()), theirs));
         let mut vm = GpuMachine::boot(patient(front), options()).unwrap();
         vm.driver.set_timeout(std::time::Duration::from_secs(60));
         let settled = Settled::new(&mut vm);
