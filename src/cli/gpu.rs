@@ -1,10 +1,12 @@
 //! What the command line of `vhost-user-gpu` has of its own.
 
 use lexopt::Parser;
+use log::warn;
 
 use super::options::{self, UsageError};
 use super::{Failure, Program, Start, size};
-use crate::gpu::{Gpu, Options};
+use crate::gpu::udmabuf::{self, Exporter};
+use crate::gpu::{DisplayMode, Gpu, Options};
 use crate::sandbox::{Needs, calls};
 
 /// Host memory that a guest can make us hold, if nothing else is asked for: 256 MiB.
@@ -17,6 +19,7 @@ const NO_3D: &str = "3D rendering is not supported yet; leave this option out";
 #[derive(Debug, Default)]
 pub struct GpuProgram {
     pub max_hostmem: Option<u64>,
+    pub display: Option<DisplayMode>,
 }
 
 impl Program for GpuProgram {
@@ -25,6 +28,10 @@ impl Program for GpuProgram {
     const PURPOSE: &'static str = "a virtual machine's screen, served over vhost-user";
     const HELP: &'static str = "  --max-hostmem=SIZE      host memory that a guest can make this program hold, in
                           bytes or with K, M or G (default 256M)
+  --display=MODE          how pictures go to the display: `pixels`, as it is without
+                          a GPU; `dmabuf`, without a copy, of which a display
+                          without OpenGL shows nothing; or `auto` (default), by
+                          DMABUF where a GPU draws
   --virgl                 3D rendering: not supported yet, refused
   --render-node=PATH      the GPU to render on: not supported yet, refused
 ";
@@ -44,6 +51,16 @@ impl Program for GpuProgram {
                 })?;
                 options::set(&mut self.max_hostmem, name, bytes)
             }
+            "display" => {
+                let value = parser.value()?;
+                let mode = match value.to_str() {
+                    Some("auto") => DisplayMode::Auto,
+                    Some("pixels") => DisplayMode::Pixels,
+                    Some("dmabuf") => DisplayMode::Dmabuf,
+                    _ => return Err(UsageError::value(name, value, "give auto, pixels or dmabuf")),
+                };
+                options::set(&mut self.display, name, mode)
+            }
             "virgl" => Err(UsageError::Unsupported { option: "virgl", reason: NO_3D }),
             "render-node" => Err(UsageError::Unsupported { option: "render-node", reason: NO_3D }),
             _ => Err(UsageError::Unknown(name.to_owned())),
@@ -51,8 +68,20 @@ impl Program for GpuProgram {
     }
 
     fn serve(self, start: Start) -> Result<(), Failure> {
-        let gpu = Gpu::new(Options::new(self.max_hostmem.unwrap_or(MAX_HOSTMEM)));
+        let display = self.display.unwrap_or_default();
+        let options = Options { display, ..Options::new(self.max_hostmem.unwrap_or(MAX_HOSTMEM)) };
+        let mut gpu = Gpu::new(options);
         // A renderer will need more than this, in a list of its own.
-        start.serve(gpu, Needs { calls: vec![calls::DISPLAY], ..Needs::default() })
+        let mut needs = Needs { calls: vec![calls::DISPLAY], ..Needs::default() };
+        if display.wants_dmabufs(false) {
+            match Exporter::open() {
+                Ok(exporter) => {
+                    gpu.export_by(exporter);
+                    needs.calls.push(calls::UDMABUF);
+                }
+                Err(error) => warn!("what no GPU draws goes as pixels: {}: {error}", udmabuf::PATH),
+            }
+        }
+        start.serve(gpu, needs)
     }
 }

@@ -1,5 +1,7 @@
 //! What is in flight of one of the device's queues: the chain popped last, and the answers not given back yet.
 
+use std::time::Instant;
+
 use log::debug;
 
 use super::command::{
@@ -48,6 +50,8 @@ pub enum Executed {
     Answered,
     /// Only the display can answer it.
     Held(Held),
+    /// It is done, and answered once the display took the frame before.
+    Waits(Waiting),
     /// The transfer under way has to be done before; the chain is still to be executed.
     Postponed,
 }
@@ -59,6 +63,17 @@ pub struct Held {
     pub header: Header,
     /// What it asks.
     pub question: Question,
+}
+
+/// A flush that waits for the display to take the frame before; its chain is the one popped last.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// Its header.
+    pub header: Header,
+    /// The scanouts whose frames are still to be taken, by bit.
+    pub scanouts: u16,
+    /// Since when it waits.
+    pub since: Instant,
 }
 
 impl Queue {
@@ -147,6 +162,7 @@ impl Queue {
                 self.answer_with(memory, &header, &encode_header(Status::OkCapset, &header), capset);
             }
             Outcome::Ask(question) => return Executed::Held(Held { header, question }),
+            Outcome::Wait(scanouts) => return Executed::Waits(Waiting { header, scanouts, since: Instant::now() }),
         }
         Executed::Answered
     }

@@ -55,14 +55,6 @@ impl Rect {
         Some(Rect { x, y, width, height })
     }
 
-    /// The smallest rectangle with the pixels of both; an empty one's corner counts.
-    pub fn enclosing(&self, other: &Rect) -> Rect {
-        let (x, y) = (self.x.min(other.x), self.y.min(other.y));
-        let right = self.right().max(other.right()).saturating_sub(u64::from(x));
-        let bottom = self.bottom().max(other.bottom()).saturating_sub(u64::from(y));
-        Rect::new(x, y, u32::try_from(right).unwrap_or(u32::MAX), u32::try_from(bottom).unwrap_or(u32::MAX))
-    }
-
     /// The same pixels, counted from `origin`'s top left corner: resource to scanout coordinates. `None` where the
     /// rectangle begins left of or above that corner.
     pub fn relative_to(&self, origin: &Rect) -> Option<Rect> {
@@ -88,6 +80,15 @@ impl Rect {
         self.height = self.height.saturating_sub(height);
         top
     }
+}
+
+/// The smallest rectangle that holds both.
+pub fn enclose(a: Option<Rect>, b: &Rect) -> Rect {
+    let Some(a) = a else { return *b };
+    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
+    let right = a.right().max(b.right()).saturating_sub(u64::from(x));
+    let bottom = a.bottom().max(b.bottom()).saturating_sub(u64::from(y));
+    Rect::new(x, y, u32::try_from(right).unwrap_or(u32::MAX), u32::try_from(bottom).unwrap_or(u32::MAX))
 }
 
 /// Start and length of what two spans `[start, end)` share.

@@ -11,6 +11,7 @@ use log::{Level, debug};
 
 use super::budget::{Budget, Charge};
 use super::command::{Create3d, CtxCreate, ResourceId, SUBMIT_3D_COMMANDS, Status, Transfer3d};
+use super::dmabuf::Dmabuf;
 use super::fences::{Point, Timeline};
 use super::pixel::{self, Format, PIXEL};
 use super::rect::Rect;
@@ -53,13 +54,16 @@ pub struct Rendering {
     ring: u64,
     /// Whether work was handed over that no fence follows yet.
     busy: bool,
+    /// Whether a display is handed the textures' own memory.
+    shares: bool,
     complaints: logger::Budget,
 }
 
 impl Rendering {
-    /// No contexts yet.
-    pub fn new(renderer: Renderer) -> Self {
+    /// No contexts yet. With `shares`, a display is handed the textures' own memory where that can be.
+    pub fn new(renderer: Renderer, shares: bool) -> Self {
         Self {
+            shares: shares && renderer.makes_dmabufs(),
             renderer,
             contexts: HashMap::new(),
             commands: Vec::new(),
@@ -275,6 +279,29 @@ impl Rendering {
                 Retired::Ring { ctx, ring, fence } => Point::Ring { ctx, ring, fence },
             });
         });
+    }
+
+    /// The memory of a texture, for displays to show; `None` where they are shown pixels.
+    pub fn share(&mut self, resource: &mut Resource) -> Option<Rc<Dmabuf>> {
+        let Resource { pixels: Pixels::Texture(drawn), texture: Some(texture), .. } = resource else { return None };
+        if !self.shares {
+            return None;
+        }
+        let Self { renderer, complaints, .. } = self;
+        let shared = drawn.shared.get_or_insert_with(|| {
+            let shared = renderer.export(texture).map(Rc::new).ok();
+            if shared.is_none() {
+                log_within!(complaints, Level::Warn, "a texture can't be shared with the display and goes as pixels");
+            }
+            shared
+        });
+        shared.as_ref().map(Rc::clone)
+    }
+
+    /// Has the GPU begin what was asked so far: somebody else is about to look at it.
+    pub fn flush(&mut self) {
+        // A fence that nobody waits for does that.
+        let _ = self.fence(Timeline::Device);
     }
 
     /// Brings what a transfer changed of a 2D resource to the texture that it is as well, if it is one.

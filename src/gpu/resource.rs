@@ -2,17 +2,26 @@
 //! guest memory.
 //!
 //! Whatever it is, a display is shown an [`Image`]: host memory in its own pixel order, with the version of each tile.
+//!
+//! Where displays take DMABUFs the host copy moves, when it is first shown, to memory that is one ([`Image::export`]).
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::io;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+
+use log::debug;
 
 use super::backing::Backing;
 use super::blob::Blob;
 use super::budget::{Budget, Charge};
 use super::command::{Create3d, Status};
+use super::dmabuf::{self, Dmabuf};
 use super::pixel::PIXEL;
 use super::rect::Rect;
 use super::tiles::{TILE_H, TILE_W, TileMap};
+use super::trim;
+use super::udmabuf::{Export, Exporter, Pages};
 use super::view::View;
 use super::virgl::Texture;
 use crate::vhost_proto::memory::GuestMemory;
@@ -22,6 +31,10 @@ pub const MAX_SIDE: u32 = 32767;
 /// What a resource costs beside its pixels, generously: so that a hundred thousand tiny ones are counted as well. And the
 /// pages at both ends of its pixels: while it is there they can't go back to the host, though its neighbours are gone.
 const OVERHEAD: u64 = 512 + 2 * 4096;
+/// [`PIXEL`], as a DMABUF's stride says it.
+const PIXEL_BYTES: u32 = 4;
+const _: () = assert!(PIXEL_BYTES as usize == PIXEL);
+
 /// The host copy of a resource's pixels: rows without gaps, four bytes a pixel, B, G, R, A.
 ///
 /// Shared with a display message under way: one that was begun is finished even where the guest meanwhile drops the
@@ -30,11 +43,41 @@ const OVERHEAD: u64 = 512 + 2 * 4096;
 pub struct Image {
     width: u32,
     height: u32,
-    pixels: RefCell<Box<[u8]>>,
+    pixels: RefCell<Store>,
+    /// What came of the first attempt to make a DMABUF of it.
+    exported: OnceCell<Option<(Rc<Dmabuf>, Export)>>,
     /// By tile, row after row: the number of the transfer that made it what it is. Tiles that have the same number in
     /// two images of one size have the same pixels.
     versions: RefCell<Box<[u64]>>,
     _charge: Charge,
+}
+
+/// The memory of a host copy.
+#[derive(Debug)]
+enum Store {
+    Own(Box<[u8]>),
+    /// What a display can use in place; it may be longer.
+    Shared(Pages),
+}
+
+impl Deref for Store {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(pages) => pages,
+        }
+    }
+}
+
+impl DerefMut for Store {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(pages) => pages,
+        }
+    }
 }
 
 impl Image {
@@ -54,8 +97,47 @@ impl Image {
         Vec::<u8>::new().try_reserve_exact(len).ok()?;
         let pixels = vec![0; len].into_boxed_slice();
         let versions = vec![0; usize::try_from(tiles).ok()?].into_boxed_slice();
-        let (pixels, versions) = (RefCell::new(pixels), RefCell::new(versions));
-        Some(Rc::new(Self { width, height, pixels, versions, _charge: charge }))
+        let (pixels, versions) = (RefCell::new(Store::Own(pixels)), RefCell::new(versions));
+        Some(Rc::new(Self { width, height, pixels, exported: OnceCell::new(), versions, _charge: charge }))
+    }
+
+    /// The DMABUF that its memory is from now on; `None` where it can't be made one, which is found out once.
+    pub fn export(&self, exporter: &Exporter) -> Option<Rc<Dmabuf>> {
+        let exported = self.exported.get_or_init(|| {
+            let moved = self.move_to(exporter);
+            moved
+                .inspect_err(|error| debug!("a resource of {}×{} goes as pixels: {error}", self.width, self.height))
+                .ok()
+        });
+        exported.as_ref().map(|(buffer, _)| Rc::clone(buffer))
+    }
+
+    fn move_to(&self, exporter: &Exporter) -> io::Result<(Rc<Dmabuf>, Export)> {
+        let mut pixels = self.pixels.borrow_mut();
+        let (mut pages, fd, export) = exporter.export(pixels.len())?;
+        for (to, from) in pages.iter_mut().zip(pixels.iter()) {
+            *to = *from;
+        }
+        export.written(&fd);
+        *pixels = Store::Shared(pages);
+        trim::trim();
+        let buffer = Dmabuf {
+            fd,
+            width: self.width,
+            height: self.height,
+            stride: self.width.saturating_mul(PIXEL_BYTES),
+            fourcc: dmabuf::DISPLAY_ORDER,
+            modifier: Some(dmabuf::LINEAR),
+            y_0_top: false,
+        };
+        Ok((Rc::new(buffer), export))
+    }
+
+    /// A transfer is done: what it wrote is for the display to see.
+    pub fn written(&self) {
+        if let Some(Some((buffer, export))) = self.exported.get() {
+            export.written(&buffer.fd);
+        }
     }
 
     /// Tiles in a row.
@@ -147,6 +229,8 @@ pub struct Drawn {
     pub format: u32,
     /// The host copy that is shown of it.
     pub view: Option<View>,
+    /// What came of the first attempt to share it with a display.
+    pub shared: Option<Option<Rc<Dmabuf>>>,
     _charge: Charge,
 }
 
@@ -165,7 +249,8 @@ impl Resource {
 
     /// A 3D resource, which was charged for.
     pub fn new_3d(args: &Create3d, texture: Texture, charge: Charge) -> Self {
-        let drawn = Drawn { width: args.width, height: args.height, format: args.format, view: None, _charge: charge };
+        let Create3d { width, height, format, .. } = *args;
+        let drawn = Drawn { width, height, format, view: None, shared: None, _charge: charge };
         Self { texture: Some(texture), ..Self::new(Pixels::Texture(drawn)) }
     }
 

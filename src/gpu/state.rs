@@ -32,7 +32,7 @@ use super::resource::{Pixels, Resource};
 use super::scanout::Scanout;
 use super::tiles::{TILE_H, TILE_W};
 use super::trim;
-use super::virgl::Renderer;
+use super::udmabuf::Exporter;
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::{log_within, logger};
@@ -51,6 +51,8 @@ pub enum Outcome {
     CapsetInfo { id: u32, max_version: u32, max_size: u32 },
     /// GET_CAPSET's: that capability set, see [`State::capset`].
     Capset { id: u32, version: u32 },
+    /// It is done, but the display has not taken the frame before of the scanouts with these bits.
+    Wait(u16),
 }
 
 /// All that the guest made.
@@ -67,6 +69,8 @@ pub struct State {
     pub rendering: Option<Rendering>,
     /// What is read and shown once the commands at hand are done.
     late: Late,
+    /// What makes 2D resources go by DMABUF.
+    exporter: Option<Exporter>,
     /// The transfer that was answered and is not done yet.
     pull: Option<Pull>,
     /// How many bands were transferred, which tells what they brought apart.
@@ -104,19 +108,25 @@ const WORK_OF_ENTRY: u64 = 32;
 
 impl State {
     /// Nothing made yet; guests can make us hold at most `max_hostmem` bytes.
-    pub fn new(max_hostmem: u64, renderer: Option<Renderer>) -> Self {
+    pub fn new(max_hostmem: u64, rendering: Option<Rendering>) -> Self {
         Self {
             resources: HashMap::new(),
             scanouts: Default::default(),
             pointers: Default::default(),
             budget: Budget::new(max_hostmem),
-            rendering: renderer.map(Rendering::new),
+            rendering,
             late: Late::default(),
+            exporter: None,
             pull: None,
             bands: 0,
             work: 0,
             complaints: logger::Budget::new(1, Duration::from_secs(60)),
         }
+    }
+
+    /// 2D resources go by DMABUF from now on, where that can be.
+    pub fn export_by(&mut self, exporter: Exporter) {
+        self.exporter = Some(exporter);
     }
 
     /// Bytes of host memory held for it.
@@ -182,7 +192,11 @@ impl State {
             Command::Create2d { resource_id, format, width, height } => self.create(resource_id, format, width, height),
             Command::Unref { resource_id } => self.unref(resource_id),
             Command::SetScanout { rect, scanout_id, resource_id } => self.set_scanout(rect, scanout_id, resource_id),
-            Command::Flush { rect, resource_id } => self.flush(rect, resource_id),
+            Command::Flush { rect, resource_id } => match self.flush(rect, resource_id) {
+                Ok(0) => Ok(()),
+                Ok(scanouts) => return Outcome::Wait(scanouts),
+                Err(status) => Err(status),
+            },
             Command::TransferToHost2d { rect, offset, resource_id } => self.transfer(rect, offset, resource_id),
             Command::AttachBacking { resource_id, nr_entries } => self.attach(resource_id, nr_entries, chain, memory),
             Command::DetachBacking { resource_id } => self.detach(resource_id),
@@ -278,8 +292,11 @@ impl State {
         if resource.is_read_late() {
             return self.show_late(scanout_id, id, rect);
         }
-        let Some(image) = resource.image() else { return Err(Status::ErrUnspec) };
-        self.work += scanout.show(id, image, rect)? * u64::from(TILE_W * TILE_H);
+        let image = resource.image().ok_or(Status::ErrUnspec)?;
+        let buffer = self.exporter.as_ref().and_then(|exporter| image.export(exporter));
+        if !buffer.is_some_and(|buffer| scanout.show_exported(id, image, buffer, rect)) {
+            self.work += scanout.show(id, image, rect)? * u64::from(TILE_W * TILE_H);
+        }
         self.shown_instead(scanout_id, before, id);
         if !self.flush_with_pull(rect, id) {
             // What is put on a scanout is seen at once.
@@ -312,23 +329,31 @@ impl State {
         scanout.zip(image).is_some_and(|(scanout, image)| scanout.can_flip_to(image, rect))
     }
 
-    fn flush(&mut self, rect: Rect, id: ResourceId) -> Result<(), Status> {
+    /// Returns the scanouts for which the guest should wait, by bit.
+    fn flush(&mut self, rect: Rect, id: ResourceId) -> Result<u16, Status> {
         let resource = self.resources.get_mut(&id).ok_or(Status::ErrInvalidResourceId)?;
         if resource.size().is_some_and(|size| !size.contains(&rect)) {
             return Err(Status::ErrInvalidParameter);
         }
         let shown = resource.shown_on;
-        if resource.is_read_late() {
-            if shown != 0 {
-                resource.views_mut().for_each(|view| view.note_unread(&rect));
-                self.late.read(id);
-            }
-            return Ok(());
-        }
-        if !self.flush_with_pull(rect, id) {
+        let late = resource.is_read_late();
+        let draws = !late && self.flush_with_pull(rect, id);
+        if late {
+            self.flush_late(rect, id);
+        } else if !draws {
             flush_all(&mut self.scanouts, shown, rect);
         }
-        Ok(())
+        Ok(bits(&self.scanouts, |scanout| scanout.holds_guest(draws)) & shown)
+    }
+
+    /// The scanouts whose display has a frame that it has not taken, by bit.
+    pub fn waiting(&self) -> u16 {
+        bits(&self.scanouts, Scanout::is_waiting)
+    }
+
+    /// The display took frames of the scanouts with these bits.
+    pub fn taken(&mut self, scanouts: u16) {
+        shown_on(&mut self.scanouts, scanouts).for_each(Scanout::taken);
     }
 
     /// Leaves it to the transfer under way to show `rect` as it gets there, if that brings this resource's pixels.
@@ -405,6 +430,7 @@ impl State {
         };
         let shown = resource.shown_on;
         if pull.rect.is_empty() {
+            resource.image().iter().for_each(|image| image.written());
             if let Some(flush) = pull.flush {
                 flush_all(&mut self.scanouts, shown, flush);
             }
@@ -423,7 +449,7 @@ impl State {
             for scanout in shown_on(&mut self.scanouts, shown) {
                 scanout.changed(changed, &band);
                 if let Some(seen) = pull.flush.and_then(|flush| flush.intersect(&band)) {
-                    scanout.flush(seen);
+                    scanout.flush_part(seen);
                 }
             }
             changed.clear_all();
@@ -505,6 +531,11 @@ fn flush_all(scanouts: &mut [Scanout], bits: u16, rect: Rect) {
     for scanout in shown_on(scanouts, bits) {
         scanout.flush(rect);
     }
+}
+
+/// The bits of the scanouts of which `is_so` holds.
+fn bits(scanouts: &[Scanout], is_so: impl Fn(&Scanout) -> bool) -> u16 {
+    scanouts.iter().rev().fold(0, |bits, scanout| bits << 1 | u16::from(is_so(scanout)))
 }
 
 /// The scanouts whose bits are set.

@@ -9,7 +9,7 @@ use super::backing::Backing;
 use super::budget::Budget;
 use super::command::Status;
 use super::pixel::{self, Format, PIXEL};
-use super::rect::Rect;
+use super::rect::{Rect, enclose};
 use super::resource::{Image, MAX_SIDE};
 use super::tiles::{TILE_H, TILE_W, TileMap};
 
@@ -58,7 +58,7 @@ impl View {
     /// `rect` shall be seen as it is now, as soon as it was read.
     pub fn note_unread(&mut self, rect: &Rect) {
         let Some(rect) = rect.intersect(&self.image.rect()) else { return };
-        self.unread = Some(self.unread.map_or(rect, |unread| unread.enclosing(&rect)));
+        self.unread = Some(enclose(self.unread, &rect));
     }
 
     /// What is to be read, as read from then on.

@@ -7,7 +7,7 @@
 //!
 //! Some calls have other numbers, or others in their place, on other processors and with other C libraries: both stand
 //! here. What is not here on purpose: `socket` and `connect` (both sockets come from outside), `execve`, `clone`, `ptrace`,
-//! `kill`, `prctl`, `memfd_create`, anything that makes a file, and memory that can be executed.
+//! `kill`, `prctl`, anything that makes a file (but for the memfds of one part), and memory that can be executed.
 
 use libc::c_long;
 
@@ -134,6 +134,20 @@ pub const SOCKET_FILE: &[Call] = &[
 pub const DISPLAY: &[Call] =
     &[with(libc::SYS_setsockopt, 2, -1, libc::SO_SNDBUF), any(libc::SYS_sendmsg), any(libc::SYS_recvfrom)];
 
+/// `_IOW('u', 0x42, struct udmabuf_create)`.
+const UDMABUF_CREATE: i32 = 0x4018_7542;
+/// `_IOW('b', 0, struct dma_buf_sync)`.
+const DMA_BUF_IOCTL_SYNC: i32 = 0x4008_6200;
+
+/// `gpu/udmabuf.rs`: a memfd, sealed, and the DMABUF of it.
+pub const UDMABUF: &[Call] = &[
+    any(libc::SYS_memfd_create),
+    any(libc::SYS_ftruncate),
+    with(libc::SYS_fcntl, 1, -1, libc::F_ADD_SEALS),
+    with(libc::SYS_ioctl, 1, -1, UDMABUF_CREATE),
+    with(libc::SYS_ioctl, 1, -1, DMA_BUF_IOCTL_SYNC),
+];
+
 /// An ioctl's number in its code: direction, type.
 const IOCTL_KIND: i32 = 0xc000_ff00_u32.cast_signed();
 /// `_IOR('E', ...)`: questions to an evdev node.
@@ -195,6 +209,13 @@ mod tests {
         for other in [0x4008_4504, 0x4018_45c0, 0x4030_4580, 0x8004_5430] {
             assert!(!is_question(other), "{other:#x}");
         }
+    }
+
+    #[test]
+    fn the_codes_of_dmabufs_ioctls_are_what_their_macros_make() {
+        let create = nix::request_code_write!(b'u', 0x42, size_of::<crate::gpu::udmabuf::Create>()) as u32;
+        assert_eq!(create, UDMABUF_CREATE.cast_unsigned());
+        assert_eq!(nix::request_code_write!(b'b', 0, size_of::<u64>()) as u32, DMA_BUF_IOCTL_SYNC.cast_unsigned());
     }
 
     #[test]

@@ -17,6 +17,8 @@
 //! | [`backing`] | transfers from scattered guest memory |
 //! | [`hostmem`] | `--max-hostmem` |
 //! | [`display`] | questions to the display, and displays that are slow, silent, strange or gone |
+//! | [`dmabuf`] | pictures by DMABUF: frames that the display takes in its own time |
+//! | [`udmabuf`] | the same with real buffers, in a guest |
 //! | [`cursor`] | cursors |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests panic")]
@@ -37,6 +39,7 @@ mod commands;
 mod cursor;
 mod damage;
 mod display;
+mod dmabuf;
 mod ending;
 mod framing;
 mod hostmem;
@@ -45,3 +48,4 @@ mod memory;
 mod negotiation;
 mod picture;
 mod rings;
+mod udmabuf;

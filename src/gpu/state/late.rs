@@ -55,9 +55,49 @@ pub fn goes_with_late(command: &Command) -> bool {
 impl State {
     /// Puts the part `rect` of a texture on a scanout.
     pub(super) fn show_late(&mut self, scanout: ScanoutId, id: ResourceId, rect: Rect) -> Result<(), Status> {
+        if self.show_shared(scanout, id, rect) {
+            return Ok(());
+        }
         let image = self.late_image(id, None, &rect)?;
         self.late.shows.push(Show { scanout, id, image, rect });
         Ok(())
+    }
+
+    /// The same out of its own memory. `false` where that can't be.
+    fn show_shared(&mut self, number: ScanoutId, id: ResourceId, rect: Rect) -> bool {
+        let (Some(resource), Some(rendering)) = (self.resources.get_mut(&id), &mut self.rendering) else {
+            return false;
+        };
+        let Some(buffer) = rendering.share(resource) else { return false };
+        let Some(scanout) = self.scanouts.get_mut(number.0 as usize) else { return false };
+        let before = scanout.resource();
+        let shown = scanout.show_dmabuf(id, buffer, rect);
+        if shown {
+            scanout.flush_frame(rect);
+            rendering.flush();
+            self.shown_instead(number, before, id);
+        }
+        shown
+    }
+
+    /// The part `rect` of a texture or a blob shall be seen.
+    pub(super) fn flush_late(&mut self, rect: Rect, id: ResourceId) {
+        let Self { resources, scanouts, late, rendering, .. } = self;
+        let Some(resource) = resources.get_mut(&id) else { return };
+        let bits = resource.shown_on;
+        let mut frames = false;
+        for scanout in shown_on(scanouts, bits) {
+            frames |= scanout.flush_frame(rect);
+        }
+        if let Some(rendering) = rendering.as_mut().filter(|_| frames) {
+            rendering.flush();
+        }
+        for view in resource.views_mut() {
+            if shown_on(scanouts, bits).any(|scanout| scanout.shows(view.image())) {
+                view.note_unread(&rect);
+                late.read(id);
+            }
+        }
     }
 
     /// Puts the part `rect` of a blob on a scanout, as `frame`.
@@ -137,6 +177,7 @@ impl State {
                 scanout.flush(*rect);
             }
             changed.clear_all();
+            image.written();
         };
         *work += match (&resource.pixels, rendering) {
             (Pixels::Blob(_), _) => resource.read_blob(bands, show),
