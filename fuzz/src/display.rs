@@ -104,7 +104,7 @@ fn next_reply(sent: &VecDeque<u8>) -> Result<Option<(u32, Vec<u8>)>, ()> {
 /// A dialog with its display. An operation's low three bits say which it is, the others are its number.
 ///
 /// 0, the guest asks for the display info; 1, for the EDID of scanout number; 2, it no longer waits; 3 and 4, the next
-/// message goes out, or with a number above 15, a frame of scanout number - 16; 5, the display answers; 6, it answers something else; 7, it is another display of number's features.
+/// message goes out, or with a number above 15, a frame of scanout number - 16 (if that is still out: it is missed); 5, the display answers; 6, it answers something else; 7, it is another display of number's features.
 struct Talk {
     dialog: Dialog,
     features: u64,
@@ -192,9 +192,11 @@ impl Talk {
         true
     }
 
-    /// A frame goes out, if the last one of that scanout was taken.
+    /// A frame goes out, if the last one of that scanout was taken; else it is missed.
     fn send_frame(&mut self, scanout: u32) {
-        if self.frames_out & 1 << scanout == 0 {
+        if self.frames_out & 1 << scanout != 0 {
+            self.dialog.misses_frame();
+        } else {
             self.frames_out |= 1 << scanout;
             self.dialog.sends_frame(ScanoutId(scanout));
             self.due.push_back((message::DMABUF_UPDATE, scanout));
