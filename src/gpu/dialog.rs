@@ -7,7 +7,7 @@
 //! DMABUF_UPDATE's answers say that a frame was taken, and not whose: they are matched in the order of sending. QEMU has one
 //! flag for all of them and keeps it over a change of sockets, so after a pause it may give one answer to two updates, or one
 //! that belongs to the display before. Neither is an error: an answer that nobody waits for is nobody's, and frames that come
-//! before what was just answered were taken, whether QEMU said so or not.
+//! before what was just answered were taken, whether QEMU said so or not. Where one is missed for long, it is asked something.
 
 use std::collections::VecDeque;
 
@@ -61,6 +61,8 @@ enum Expected {
     InfoForEdid(ScanoutId),
     /// The display took a frame of the scanouts with these bits.
     Frame(u16),
+    /// Display info that shows that the frames before it were taken.
+    Sign,
 }
 
 /// Answers that can be due at a time without more memory: a frame of each scanout, and what a guest asks.
@@ -74,6 +76,14 @@ enum Features {
     Settled(u64),
 }
 
+/// Whether a sign of life was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    No,
+    Due,
+    Asked,
+}
+
 /// The questions of one display.
 #[derive(Debug)]
 pub struct Dialog {
@@ -81,6 +91,7 @@ pub struct Dialog {
     /// The guest's question, until it was sent.
     unsent: Option<Question>,
     fence_due: bool,
+    sign: Sign,
     expected: VecDeque<(Expected, u32)>,
     /// The number of the guest's present question; answers to earlier ones are nobody's.
     serial: u32,
@@ -94,6 +105,7 @@ impl Default for Dialog {
             features: Features::Unasked,
             unsent: None,
             fence_due: false,
+            sign: Sign::No,
             expected: VecDeque::with_capacity(EXPECTED),
             serial: 0,
             known: 0,
@@ -132,6 +144,11 @@ impl Dialog {
             self.awaits(Expected::Fence);
             return Some(Head::get_display_info());
         }
+        if self.sign == Sign::Due {
+            self.sign = Sign::Asked;
+            self.awaits(Expected::Sign);
+            return Some(Head::get_display_info());
+        }
         match (self.unsent?, self.features) {
             (Question::DisplayInfo, _) => {
                 self.awaits(Expected::DisplayInfo);
@@ -168,6 +185,13 @@ impl Dialog {
     /// A frame of that scanout is sent; the display says when it took it.
     pub fn sends_frame(&mut self, scanout: ScanoutId) {
         self.awaits(Expected::Frame(bit(scanout)));
+    }
+
+    /// A frame has not been taken for long: the display's next answer will show whether it was.
+    pub fn misses_frame(&mut self) {
+        if self.sign == Sign::No {
+            self.sign = Sign::Due;
+        }
     }
 
     fn awaits(&mut self, expected: Expected) {
@@ -227,6 +251,10 @@ impl Dialog {
                 Some(edid_size(scanout, reply.payload))
             }
             (Expected::Fence, GpuBackendReq::GET_DISPLAY_INFO) => unanswered.then_some(Answer::NoSuchScanout),
+            (Expected::Sign, GpuBackendReq::GET_DISPLAY_INFO) => {
+                self.sign = Sign::No;
+                None
+            }
             (Expected::Edid(scanout), GpuBackendReq::GET_EDID) => {
                 self.known |= bit(scanout);
                 Some(Answer::Edid(reply.payload))
@@ -399,6 +427,23 @@ mod tests {
         let told = dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).unwrap();
         assert_eq!(told, Told { answer: Some(Answer::DisplayInfo(&INFO)), taken: 1 << 2 | 1 << 3 });
         assert_eq!(taken(&mut dialog), 1 << 5);
+    }
+
+    #[test]
+    fn a_display_that_misses_a_frame_is_asked_once_at_a_time_and_its_answer_takes_the_frame() {
+        let mut dialog = settled(3);
+        for _ in 0..2 {
+            dialog.sends_frame(ScanoutId(2));
+            dialog.misses_frame();
+            assert_eq!([request(dialog.next_message()), request(dialog.next_message())], [Some(3), None]);
+            dialog.misses_frame();
+            assert_eq!(request(dialog.next_message()), None);
+            dialog.ask(Question::DisplayInfo);
+            dialog.next_message();
+            let told = dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).unwrap();
+            assert_eq!(told, Told { answer: None, taken: 1 << 2 });
+            assert_eq!(heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO), Some(Answer::DisplayInfo(&INFO)));
+        }
     }
 
     #[test]

@@ -131,6 +131,9 @@ impl Link {
     /// Begins the next message, if there is one.
     fn begin_next(&mut self, state: &mut State, running: bool) -> bool {
         state.scanouts.iter_mut().for_each(Scanout::sent);
+        if running && state.scanouts.iter().any(Scanout::misses_frame) {
+            self.dialog.misses_frame();
+        }
         if let Some(head) = self.dialog.next_message() {
             self.display.begin(head);
             return true;

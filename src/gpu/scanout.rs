@@ -245,8 +245,18 @@ impl Scanout {
     /// are shown: the display has not taken the last one, and is not known to hang. What is still being drawn (`draws`) is
     /// taken to be seen.
     pub fn holds_guest(&self, draws: bool) -> bool {
+        self.waits_with(draws) == Some(false)
+    }
+
+    /// Whether the next frame has been waiting for the display to take the last one for longer than anybody should.
+    pub fn misses_frame(&self) -> bool {
+        self.waits_with(false) == Some(true)
+    }
+
+    /// Where the next frame waits: whether too long.
+    fn waits_with(&self, draws: bool) -> Option<bool> {
         let due = matches!(&self.content, Some(Content::Frames(frames)) if draws || frames.is_due());
-        due && self.frame_out.is_some_and(|since| since.elapsed() < PATIENCE)
+        self.frame_out.filter(|_| due).map(|since| since.elapsed() >= PATIENCE)
     }
 
     /// The display took the frame.

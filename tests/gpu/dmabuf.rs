@@ -418,6 +418,24 @@ fn a_frame_whose_answer_got_lost_was_taken_when_something_later_is_answered() {
 }
 
 #[test]
+fn a_display_that_forgot_to_answer_is_asked_and_gets_the_next_frame() {
+    let Seat { mut vm, back_end } = Seat::boot();
+    let mut canvas = canvas_on(&mut vm, 0, 1, 300, 200);
+    hold_flush(&mut vm, &mut canvas);
+    vm.display.with(|display| display.lose_replies(1));
+    // Nobody waits for that answer any longer; whoever stirs then, the display is asked.
+    assert!(vm.driver.next_done().unwrap().response.is_ok());
+    assert_answers(&mut vm);
+    await_withheld(&vm, 1);
+
+    vm.display.with(|display| display.withhold_replies(false)).unwrap();
+
+    vm.display.wait(soon(), |display| frames(&display.log().copied().collect::<Vec<_>>(), 0).len() == 2).unwrap();
+    assert_eq!(vm.display.with(|display| display.counters().of(number::GET_DISPLAY_INFO)), 1);
+    Seat { vm, back_end }.end();
+}
+
+#[test]
 fn a_display_that_never_reads_holds_no_guest_and_no_more_than_its_buffers() {
     let Seat { mut vm, back_end } = Seat::boot();
     canvas_on(&mut vm, 0, 1, 300, 200);

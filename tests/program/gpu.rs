@@ -19,7 +19,7 @@ fn subject() -> Subject {
         binary: env!("CARGO_BIN_EXE_vhost-user-gpu"),
         device_type: "gpu",
         known_features: &["render-node", "virgl"],
-        own_options: &["--max-hostmem=SIZE", "--virgl", "--render-node=PATH"],
+        own_options: &["--max-hostmem=SIZE", "--display=MODE", "--virgl", "--render-node=PATH"],
         arguments: Vec::new(),
         _device: None,
         another: subject,
@@ -66,6 +66,25 @@ fn every_size_is_taken() {
         let (mut program, front_end) = subject().on_fd(&["--max-hostmem", size]);
         drop(front_end);
         assert_eq!(program.wait(patience()).unwrap().code(), Some(0), "{size}");
+    }
+}
+
+#[test]
+fn a_way_to_the_display_that_there_is_not_is_named_in_one_line() {
+    for argument in ["--display=", "--display=gl", "--display=Pixels"] {
+        subject().run(&["--fd=3", argument]).assert_refused(2, "auto, pixels or dmabuf");
+    }
+    subject().run(&["--fd=3", "--display=auto", "--display=pixels"]).assert_refused(2, "twice");
+}
+
+#[test]
+fn every_way_to_the_display_is_taken_and_one_that_is_not_to_be_had_is_done_without() {
+    for mode in ["auto", "pixels", "dmabuf"] {
+        let (mut program, front_end) = subject().on_fd(&["--display", mode]);
+        drop(front_end);
+        assert_eq!(program.wait(patience()).unwrap().code(), Some(0), "{mode}");
+        let lacks = mode == "dmabuf" && !Path::new("/dev/udmabuf").exists();
+        assert_eq!(program.stderr().contains("as pixels: /dev/udmabuf:"), lacks, "{mode}: {}", program.stderr());
     }
 }
 
