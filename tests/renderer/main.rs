@@ -12,15 +12,20 @@ mod textures;
 use std::any::Any;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use vhost_seat::gpu::virgl::{OpenError, Renderer};
+use vhost_seat::sandbox::{Needs, Sandbox, Strictness, calls};
 
 /// A case, by its name.
 type Case = (&'static str, fn(&mut Renderer));
 
 /// The case that closes the renderer.
 const LAST: &str = "a_closed_renderer_can_be_opened_again";
+
+/// The case that runs all others inside of the sandbox, in a process of its own, and the variable that tells that process.
+const CONFINED: &str = "all_of_it_works_inside_of_the_sandbox";
+const INSIDE: &str = "SEAT_RENDERER_INSIDE";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,13 +35,14 @@ fn main() -> ExitCode {
     let cases: Vec<&Case> = cases.iter().filter(|(name, _)| wanted(name)).collect();
     if arguments.iter().any(|argument| argument == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));
-        println!("{LAST}: test");
+        println!("{LAST}: test\n{CONFINED}: test");
         return ExitCode::SUCCESS;
     }
-    if cases.is_empty() && !wanted(LAST) {
+    let inside = std::env::var_os(INSIDE).is_some();
+    if cases.is_empty() && !wanted(LAST) && !wanted(CONFINED) {
         return ExitCode::SUCCESS;
     }
-    let mut renderer = match Renderer::open(None) {
+    let mut renderer = match if inside { open_inside() } else { Renderer::open(None) } {
         Ok(renderer) => renderer,
         Err(error @ (OpenError::Library(_) | OpenError::Start { .. })) if std::env::var_os("CI").is_none() => {
             let _ = writeln!(std::io::stderr(), "SKIPPED, not on this machine: {error}");
@@ -48,12 +54,32 @@ fn main() -> ExitCode {
         }
     };
     let mut passed: Vec<bool> = cases.iter().map(|(name, case)| passes(name, || case(&mut renderer))).collect();
-    if wanted(LAST) {
+    if wanted(CONFINED) && !inside {
+        passed.push(passes(CONFINED, confined));
+    }
+    if wanted(LAST) && !inside {
         passed.push(passes(LAST, || life::again(renderer)));
     }
     let failed = passed.iter().filter(|passed| !*passed).count();
     println!("\ntest result: {} passed; {failed} failed", passed.len() - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// As the program opens it.
+fn open_inside() -> Result<Renderer, OpenError> {
+    let mut needs = Needs { calls: calls::COMMON.to_vec(), ..Needs::default() };
+    needs.add_renderer(None);
+    let mut sandbox = Sandbox::prepare(&needs, Strictness::BestEffort).unwrap();
+    sandbox.give_up_rights().unwrap();
+    let renderer = Renderer::open(None)?;
+    sandbox.enter("renderer").unwrap();
+    Ok(renderer)
+}
+
+fn confined() {
+    let again = Command::new(std::env::current_exe().unwrap()).env(INSIDE, "yes").output().unwrap();
+    let (told, words) = (String::from_utf8_lossy(&again.stdout), String::from_utf8_lossy(&again.stderr));
+    assert!(again.status.success() && told.contains("; 0 failed"), "{}\n{told}\n{words}", again.status);
 }
 
 fn passes(name: &str, case: impl FnOnce()) -> bool {

@@ -6,7 +6,8 @@ use vhost_seat::gpu::virgl::{Refused, Renderer};
 
 use crate::Case;
 use crate::support::{
-    SECOND, TEXTURE_2D_ARRAY, TEXTURE_3D, backing, buffer, clear, memory, picture, read, telling, transfer, write,
+    BGRA, SECOND, TEXTURE_2D_ARRAY, TEXTURE_3D, backing, buffer, clear, commands, memory, picture, read, telling,
+    transfer, write,
 };
 
 pub const CASES: &[Case] = &[
@@ -17,6 +18,7 @@ pub const CASES: &[Case] = &[
     ("a_buffer_goes_in_and_out", buffers),
     ("layers_are_each_read", layers),
     ("what_a_context_draws_is_seen", drawn),
+    ("a_picture_is_scaled_into_another_format", scaled),
 ];
 
 fn capsets(renderer: &mut Renderer) {
@@ -124,5 +126,30 @@ fn drawn(renderer: &mut Renderer) {
     let mut out = vec![0; 32 * 32 * 4];
     renderer.read_back(&texture, &Rect::of_size(32, 32), &mut out).unwrap();
     assert!(out.chunks(4).all(|pixel| pixel[0] == 0 && pixel[1].abs_diff(128) <= 1 && pixel[2..] == [255, 255]));
+    renderer.destroy_context(1);
+}
+
+/// By a shader, which Mesa compiles on the way.
+fn scaled(renderer: &mut Renderer) {
+    const RGBA: u32 = 67;
+    let small = renderer.create_texture(&picture(8, 2, 2)).unwrap();
+    let large = renderer.create_texture(&Create3d { format: RGBA, ..picture(9, 8, 8) }).unwrap();
+    let pixels: [[u8; 4]; 4] = [[1, 2, 3, 255], [40, 50, 60, 255], [70, 80, 90, 255], [200, 210, 220, 255]];
+    renderer.write(&small, &Rect::of_size(2, 2), pixels.as_flattened()).unwrap();
+    renderer.create_context(1, 0, b"scaled").unwrap();
+    renderer.attach_resource(1, &small);
+    renderer.attach_resource(1, &large);
+    let to = [9, 0, RGBA, 0, 0, 0, 8, 8, 1];
+    let from = [8, 0, BGRA, 0, 0, 0, 2, 2, 1];
+    // BLIT: all four channels, no filter, no scissors.
+    let (mut commands, dwords) = commands(&[&[16 | 21 << 16, 0xf, 0, 0][..], &to, &from].concat());
+    renderer.submit(1, &mut commands, dwords).unwrap();
+    let mut out = vec![0; 8 * 8 * 4];
+    renderer.read_back(&large, &Rect::of_size(8, 8), &mut out).unwrap();
+    for (place, pixel) in out.chunks(4).enumerate() {
+        let (x, y) = (place % 8 / 4, place / 8 / 4);
+        let [b, g, r, a] = pixels[y * 2 + x];
+        assert_eq!(pixel, [r, g, b, a], "{place}");
+    }
     renderer.destroy_context(1);
 }

@@ -37,7 +37,7 @@ fn confine(part: &'static [Call]) {
     let mut lists = calls::COMMON.to_vec();
     lists.push(part);
     trap::set(PROGRAM).unwrap();
-    Filter::compile(&lists).unwrap().install().unwrap();
+    Filter::compile(&lists, false).unwrap().install().unwrap();
 }
 
 #[test]

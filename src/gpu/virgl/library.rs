@@ -7,8 +7,9 @@
 
 #![allow(unsafe_code, reason = "a library that is loaded at run time can't be called by safe code")]
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt;
+use std::ptr;
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library as Loaded, RTLD_LOCAL, RTLD_NOW};
@@ -23,6 +24,12 @@ const NAME: &str = "libvirglrenderer.so.1";
 
 /// libepoxy, through which virglrenderer calls EGL, ends the process where this is not there.
 const EGL: &str = "libEGL.so.1";
+
+/// `EGL_EXTENSIONS`.
+const EGL_EXTENSIONS: c_int = 0x3055;
+
+/// `eglQueryString`.
+type QueryString = unsafe extern "C" fn(display: *mut c_void, name: c_int) -> *const c_char;
 
 /// As the C library's headers have it: an array or a structure, which both reach a function as a pointer, on x86-64 and on
 /// aarch64.
@@ -133,6 +140,24 @@ impl fmt::Debug for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(NAME)
     }
+}
+
+/// Whether EGL, as it is installed here, knows `platform`. virglrenderer goes on without it until it crashes (0.10.4).
+///
+/// # Errors
+/// EGL is not installed.
+pub fn egl_knows(platform: &str) -> Result<bool, OpenError> {
+    let egl = load(EGL)?;
+    // SAFETY: the symbol is the function of this name, which has this type in every version of EGL.
+    let query: QueryString = *unsafe { egl.get(b"eglQueryString\0") }.map_err(OpenError::Library)?;
+    // SAFETY: without a display it is asked for what does not need one. The answer is a string for good, or null.
+    let answer = unsafe { query(ptr::null_mut(), EGL_EXTENSIONS) };
+    if answer.is_null() {
+        return Ok(false);
+    }
+    // SAFETY: as was just said.
+    let names = unsafe { CStr::from_ptr(answer) };
+    Ok(names.to_string_lossy().split(' ').any(|name| name == platform))
 }
 
 /// The library, loaded at the first call. It stays: drivers that it loads in turn have threads, which nobody can unload.

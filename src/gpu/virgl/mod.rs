@@ -32,6 +32,7 @@ use super::pixel::PIXEL;
 use super::rect::Rect;
 
 pub use node::NodeError;
+pub use session::set_environment;
 pub use texture::Texture;
 
 /// The sets that virgl's guests ask for: `VIRTIO_GPU_CAPSET_VIRGL` and `VIRTIO_GPU_CAPSET_VIRGL2`.
@@ -110,6 +111,22 @@ impl fmt::Debug for Renderer {
             .field("capsets", &self.capsets)
             .finish()
     }
+}
+
+/// Sees whether a GPU's render node is at `path`, and may be opened.
+///
+/// # Errors
+/// It is not there, is something else, or may not be opened.
+pub fn check_node(path: &Path) -> Result<(), OpenError> {
+    node::open(path).map(drop).map_err(|error| OpenError::Node(path.to_owned(), error))
+}
+
+/// Whether a renderer can be had here, and on which of the host's GPUs, by trying.
+#[must_use]
+pub fn probe() -> (bool, Option<PathBuf>) {
+    // In software at last: Mesa is told so for good.
+    let node = node::all().into_iter().find(|node| Renderer::open(Some(node)).is_ok());
+    (Renderer::open(None).is_ok(), node)
 }
 
 impl Renderer {

@@ -1,10 +1,11 @@
 //! A GPU's render node, as `--render-node` names it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{major, minor};
 use thiserror::Error;
@@ -38,6 +39,18 @@ pub fn open(path: &Path) -> Result<OwnedFd, NodeError> {
     }
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     Ok(fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?.into())
+}
+
+/// All render nodes of this host, in the order of their numbers.
+pub fn all() -> Vec<PathBuf> {
+    let entries = fs::read_dir("/dev/dri").into_iter().flatten().flatten();
+    let mut nodes: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_named_like_one(path)).collect();
+    nodes.sort();
+    nodes
+}
+
+fn is_named_like_one(path: &Path) -> bool {
+    path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with("renderD"))
 }
 
 #[cfg(test)]

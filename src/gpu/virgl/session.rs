@@ -18,7 +18,7 @@ use std::{fs, io, mem};
 
 use virglrenderer_sys::{self as c, virgl_renderer_callbacks};
 
-use super::library::{Library, library};
+use super::library::{Library, egl_knows, library};
 use super::{Capset, OpenError, Refused, Retired, messages};
 
 /// The callbacks' version: that of `write_context_fence`. The library may know fewer than the header that this was compiled
@@ -29,6 +29,10 @@ const CALLBACKS_VERSION: c_int = 3;
 /// and no GPU, where none was chosen.
 const NO_CACHE: (&str, &str) = ("MESA_SHADER_CACHE_DISABLE", "true");
 const SOFTWARE: (&str, &str) = ("LIBGL_ALWAYS_SOFTWARE", "true");
+
+/// The platforms that virglrenderer draws on, as EGL calls them.
+const GBM: &str = "EGL_KHR_platform_gbm";
+const SURFACELESS: &str = "EGL_MESA_platform_surfaceless";
 
 /// Whether there is a session.
 static OPEN: AtomicBool = AtomicBool::new(false);
@@ -81,6 +85,9 @@ impl Session {
     pub fn open(node: Option<OwnedFd>) -> Result<Rc<Self>, OpenError> {
         set_environment(node.is_some())?;
         let library = library()?;
+        if !egl_knows(if node.is_some() { GBM } else { SURFACELESS })? {
+            return Err(OpenError::Start { on_node: node.is_some() });
+        }
         messages::take(library);
         if OPEN.swap(true, Ordering::Relaxed) {
             return Err(OpenError::Again);
@@ -305,11 +312,12 @@ unsafe extern "C" fn get_drm_fd(cookie: *mut c_void) -> c_int {
     inbox.node.try_borrow_mut().ok().and_then(|mut node| node.take()).map_or(-1, IntoRawFd::into_raw_fd)
 }
 
-/// Tells Mesa what is wanted of it.
+/// Tells Mesa what is wanted of it, by the environment: what [`Renderer::open`](super::Renderer::open) does as well, for
+/// those who make threads before that.
 ///
 /// # Errors
 /// It is not told yet, and there are other threads, which may be reading the environment.
-fn set_environment(on_node: bool) -> Result<(), OpenError> {
+pub fn set_environment(on_node: bool) -> Result<(), OpenError> {
     let wanted = [Some(NO_CACHE), (!on_node).then_some(SOFTWARE)];
     for (name, value) in wanted.into_iter().flatten() {
         if std::env::var_os(name).is_some_and(|is| is == value) {
