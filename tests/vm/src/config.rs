@@ -13,8 +13,17 @@ use crate::vm::Vm;
 /// The id of the gpu in QEMU, for QMP.
 pub const GPU_ID: &str = "gpu0";
 
-/// The host's root for 9p. Its mounts have inode numbers of their own, which are told apart.
-const HOST_ROOT: &str = "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap";
+/// The host's root by 9p. Its mounts have inode numbers of their own, which are told apart.
+const ROOT_DEVICE: [&str; 4] = [
+    "-fsdev",
+    "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
+    "-device",
+    "virtio-9p-pci,fsdev=host,mount_tag=host",
+];
+
+/// All that QEMU emulates, as a processor of AMD's of our days: by the family that it has otherwise, LLVM takes it for one
+/// without 64-bit code, and then Mesa can't draw in software.
+const PROCESSOR: &str = "max,family=25,model=1,stepping=1";
 
 /// What a kernel without a screen, a disk and a network can leave out at its start, by what it costs.
 const LEFT_OUT: &str = "trace_eval_init,jent_mod_init,inet6_init,bpf_tcp_ca_kfunc_init,load_system_certificate_list,\
@@ -102,8 +111,12 @@ impl Config {
 
     /// A machine that has uinput and runs programs of this host ([`Vm::exec`]): it sees the host's root, read-only.
     pub fn uinput() -> Self {
-        let root = ["-fsdev", HOST_ROOT, "-device", "virtio-9p-pci,fsdev=host,mount_tag=host"];
-        Config::without_screen(Drivers::Uinput).arguments(root)
+        Config::without_screen(Drivers::Uinput).arguments(ROOT_DEVICE)
+    }
+
+    /// Lets a machine with a screen run programs of this host as well.
+    pub fn host_root(self) -> Self {
+        Config { drivers: Drivers::GpuAndRoot, ..self }.arguments(ROOT_DEVICE)
     }
 
     /// Gives a machine with uinput KVM as well, for a second machine in it ([`Config::nested`]).
@@ -226,7 +239,7 @@ impl Config {
         let mut args: Vec<String> = Vec::new();
         let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
         // A nested machine's processor has little that a kernel could try out, for where there is no KVM.
-        let (machine, processor) = if self.nested { ("q35,i8042=off", "qemu64") } else { ("q35", "max") };
+        let (machine, processor) = if self.nested { ("q35,i8042=off", "qemu64") } else { ("q35", PROCESSOR) };
         add("-machine", format!("{machine},memory-backend=mem"));
         // The back end maps the guest's memory: it has to be shared.
         add("-object", format!("memory-backend-memfd,id=mem,size={memory}M,share=on"));

@@ -26,6 +26,8 @@ const GIVEN: &str = "VHOST_SEAT_VM_GIVEN";
 pub enum Drivers {
     /// A virtio gpu.
     Gpu,
+    /// The same, and the host's root.
+    GpuAndRoot,
     /// uinput and evdev, and the host's root.
     Uinput,
     /// The same and KVM: the emulated processor is an AMD that has SVM.
@@ -38,6 +40,7 @@ impl Drivers {
     fn modules(self) -> &'static [&'static str] {
         match self {
             Drivers::Gpu => &["virtio_pci", "virtio_gpu"],
+            Drivers::GpuAndRoot => &["virtio_pci", "virtio_gpu", "9pnet_virtio", "9p"],
             Drivers::Uinput => &["virtio_pci", "9pnet_virtio", "9p", "evdev", "uinput"],
             Drivers::UinputAndKvm => &["virtio_pci", "9pnet_virtio", "9p", "evdev", "uinput", "kvm_amd"],
             Drivers::Input => &["virtio_pci", "evdev", "virtio_input"],
@@ -47,6 +50,7 @@ impl Drivers {
     fn file(self) -> &'static str {
         match self {
             Drivers::Gpu => "initramfs-gpu.cpio",
+            Drivers::GpuAndRoot => "initramfs-gpu-root.cpio",
             Drivers::Uinput => "initramfs-uinput.cpio",
             Drivers::UinputAndKvm => "initramfs-uinput-kvm.cpio",
             Drivers::Input => "initramfs-input.cpio",
@@ -64,7 +68,7 @@ pub struct Lab {
     folder: PathBuf,
     /// What it is made of; nothing where it is given.
     parts: Option<Parts>,
-    made: [OnceLock<Result<PathBuf>>; 4],
+    made: [OnceLock<Result<PathBuf>>; 5],
 }
 
 struct Parts {
