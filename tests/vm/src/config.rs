@@ -86,6 +86,24 @@ impl Gpu {
     }
 }
 
+/// Who looks at the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Display {
+    None,
+    Dbus,
+    EglHeadless(PathBuf),
+}
+
+impl Display {
+    fn option(&self, folder: &Path) -> String {
+        match self {
+            Display::None => "none".to_owned(),
+            Display::Dbus => format!("dbus,addr=unix:path={}", folder.join("bus").display()),
+            Display::EglHeadless(node) => format!("egl-headless,rendernode={}", node.display()),
+        }
+    }
+}
+
 /// A machine to be; each method sets one thing.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -99,7 +117,7 @@ pub struct Config {
     reboots: bool,
     kernel_words: String,
     arguments: Vec<String>,
-    pub(crate) dbus: bool,
+    pub(crate) display: Display,
     pub(crate) patience: Duration,
 }
 
@@ -119,16 +137,22 @@ impl Config {
         Config { drivers: Drivers::GpuAndRoot, ..self }.arguments(ROOT_DEVICE)
     }
 
-    /// Gives a machine with uinput KVM as well, for a second machine in it ([`Config::nested`]).
+    /// Gives a machine with the host's root KVM as well, for a second machine in it ([`Config::nested`]).
     pub fn with_kvm(self) -> Self {
-        Config { drivers: Drivers::UinputAndKvm, ..self }
+        let drivers = if self.gpu.is_some() { Drivers::GpuRootAndKvm } else { Drivers::UinputAndKvm };
+        Config { drivers, ..self }
     }
 
-    /// A machine inside of such a machine, where each instruction of the boot counts: little memory, no ACPI, no keyboard
-    /// controller, and none of what the kernel would test of itself. Its drivers are those of virtio inputs. It uses KVM
-    /// where that is: emulation of one level of instructions instead of two, ten times as quick.
+    /// A machine inside of such a machine, with the drivers of virtio inputs.
     pub fn nested() -> Self {
-        Config { nested: true, memory_mib: 192, ..Config::without_screen(Drivers::Input) }
+        Config { memory_mib: 192, ..Config::without_screen(Drivers::Input) }.inside()
+    }
+
+    /// Makes it one for the inside of another, where each instruction of the boot counts: no ACPI, no keyboard controller,
+    /// and none of what the kernel would test of itself. It uses KVM where that is: emulation of one level of instructions
+    /// instead of two, ten times as quick.
+    pub fn inside(self) -> Self {
+        Config { nested: true, ..self }
     }
 
     fn without_screen(drivers: Drivers) -> Self {
@@ -143,7 +167,7 @@ impl Config {
             reboots: false,
             kernel_words: String::new(),
             arguments: Vec::new(),
-            dbus: false,
+            display: Display::None,
             patience: Duration::from_secs(60),
         }
     }
@@ -179,7 +203,13 @@ impl Config {
 
     /// `-display dbus` on a private bus, for [`Vm::set_ui_info`]. Without it the display is `none`.
     pub fn dbus(mut self) -> Self {
-        self.dbus = true;
+        self.display = Display::Dbus;
+        self
+    }
+
+    /// `-display egl-headless` on a GPU: what is shown may be a DMABUF.
+    pub fn egl_headless(mut self, render_node: impl Into<PathBuf>) -> Self {
+        self.display = Display::EglHeadless(render_node.into());
         self
     }
 
@@ -266,9 +296,7 @@ impl Config {
             add("-chardev", socket(name));
             add(option, value.to_owned());
         }
-        let display =
-            if self.dbus { format!("dbus,addr=unix:path={}", folder.join("bus").display()) } else { "none".into() };
-        add("-display", display);
+        add("-display", self.display.option(folder));
         if let Some(gpu) = &self.gpu {
             if let Some(chardev) = gpu.chardev() {
                 add("-chardev", format!("socket,id=gpu,{chardev}"));

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use seat_guest::answer::{self, Order};
 use serde_json::{Value, json};
 
-use crate::config::{Config, GPU_ID, Gpu};
+use crate::config::{Config, Display, GPU_ID, Gpu};
 use crate::dbus::Bus;
 use crate::error::{Context, Error, Result};
 use crate::image::Image;
@@ -48,7 +48,7 @@ pub struct Vm {
 impl Vm {
     pub(crate) fn start(config: &Config, lab: &Lab) -> Result<Vm> {
         let (folder, patience) = (Workdir::new()?, config.patience);
-        let bus = if config.dbus { Some(Bus::start(&folder, patience)?) } else { None };
+        let bus = if config.display == Display::Dbus { Some(Bus::start(&folder, patience)?) } else { None };
         let listen = |name| UnixListener::bind(folder.join(name)).context(format_args!("socket {name}"));
         let (console, commands, qmp) = (listen("console")?, listen("commands")?, listen("qmp")?);
 
