@@ -101,6 +101,8 @@ pub struct Backend<D> {
     pending: u32,
     /// Rings with work left that waits for something, by bit.
     later: u32,
+    /// How long that may wait, in milliseconds.
+    patience: u16,
     /// When the next front end may be taken, after one could not be.
     accept_at: Option<Instant>,
     not_taken: Budget,
@@ -126,6 +128,7 @@ impl<D: Device> Backend<D> {
             _signals: signals,
             pending: 0,
             later: 0,
+            patience: u16::MAX,
             accept_at: None,
             not_taken: NOT_TAKEN,
             broken_sessions: BROKEN_SESSIONS,
@@ -179,8 +182,10 @@ impl<D: Device> Backend<D> {
         let polled = self.front_end.as_ref().map_or(0, |front_end| front_end.session.polled());
         if self.pending != 0 {
             Timeout::Now
-        } else if polled | self.later != 0 {
+        } else if polled != 0 {
             Timeout::Milliseconds(POLL_MILLISECONDS)
+        } else if self.later != 0 {
+            Timeout::Milliseconds(self.patience)
         } else if let Some(time) = self.accept_at {
             let left = time.saturating_duration_since(Instant::now()).as_millis();
             // Not a moment too early, for the sake of which it would have to be looked at again.
@@ -218,6 +223,7 @@ impl<D: Device> Backend<D> {
     fn work_off(&mut self) {
         let polled = self.front_end.as_ref().map_or(0, |front_end| front_end.session.polled());
         let rings = std::mem::take(&mut self.pending) | std::mem::take(&mut self.later) | polled;
+        self.patience = u16::MAX;
         for queue in 0..MAX_QUEUES {
             if rings & (1 << queue) != 0 {
                 self.kicked(queue);
@@ -237,8 +243,18 @@ impl<D: Device> Backend<D> {
         match turn {
             Turn::Done => {}
             Turn::More => self.pending = (1 << D::QUEUES) - 1,
-            Turn::Later => self.later |= 1 << queue,
+            Turn::Later => self.wait_for(queue, POLL_MILLISECONDS),
+            Turn::Within(time) => {
+                // Not a moment too early, for the sake of which it would have to be looked at again.
+                let left = time.as_millis().saturating_add(1);
+                self.wait_for(queue, u16::try_from(left).unwrap_or(u16::MAX));
+            }
         }
+    }
+
+    fn wait_for(&mut self, queue: usize, milliseconds: u16) {
+        self.later |= 1 << queue;
+        self.patience = self.patience.min(milliseconds);
     }
 
     fn accept(&mut self) -> Result<(), Error> {

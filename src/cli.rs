@@ -7,7 +7,7 @@
 //! 3. the options are read, once, from left to right; the first bad one ends the program;
 //! 4. an inherited socket is taken over, then the device is opened, and only then is a socket file made: whoever waits for
 //!    it may rely on a device behind it;
-//! 5. all else is given up ([`crate::sandbox`]);
+//! 5. all else is given up ([`crate::sandbox`]); a device that has threads is opened after most of it is;
 //! 6. the loop runs until SIGTERM or SIGINT, or until the one connected front end hangs up.
 //!
 //! The program never daemonizes. File descriptors 0, 1 and 2 always exist: Rust's runtime opens /dev/null for those that
@@ -25,11 +25,14 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::{self, JoinHandle};
 
 use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::backend::{self, Backend};
+use crate::gpu::virgl;
 use crate::input::node::OpenError;
 use crate::sandbox::{Missing, Needs, Sandbox, Strictness, calls};
 use crate::socket::{self, Endpoint, SocketError};
@@ -97,16 +100,21 @@ enum Failure {
     Evdev(PathBuf, OpenError),
     #[error(transparent)]
     Sandbox(#[from] Missing),
+    #[error("the thread that makes the socket: {0}")]
+    Thread(io::Error),
     #[error("cannot take signals: {0}")]
     Signals(Errno),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
+    #[error("cannot put the standard streams aside: {0}")]
+    Streams(io::Error),
+    #[error(transparent)]
+    Renderer(#[from] virgl::OpenError),
 }
 
 impl Failure {
     fn status(&self) -> u8 {
         match self {
-            Self::Usage(UsageError::Unsupported { .. }) => 1,
             Self::Usage(_) => 2,
             _ => 1,
         }
@@ -150,17 +158,47 @@ impl Socket {
 }
 
 impl Start {
-    /// Serves `device` at the socket, with no more rights than what the device `needs` and what all programs do.
-    fn serve<D: Device>(self, device: D, mut needs: Needs) -> Result<(), Failure> {
+    /// Opens the device and serves it at the socket, with no more rights than what the device `needs` and what all programs
+    /// do.
+    fn serve<D: Device>(self, mut needs: Needs, open: impl FnOnce() -> Result<D, Failure>) -> Result<(), Failure> {
         needs.calls.extend(calls::COMMON);
         self.socket.add_needs(&mut needs);
-        let sandbox = self.sandbox.map(|strictness| Sandbox::prepare(&needs, strictness)).transpose()?;
+        let mut sandbox = self.sandbox.map(|strictness| Sandbox::prepare(&needs, strictness)).transpose()?;
+        let (device, endpoint) = match &mut sandbox {
+            Some(sandbox) if needs.has_threads => {
+                let socket = Later::new(self.socket).map_err(Failure::Thread)?;
+                sandbox.give_up_rights()?;
+                (open()?, socket.open()?)
+            }
+            _ => (open()?, self.socket.open()?),
+        };
         let signals = self.signals.into_fd().map_err(Failure::Signals)?;
-        let backend = Backend::new(device, self.socket.open()?, signals)?;
+        let backend = Backend::new(device, endpoint, signals)?;
         if let Some(sandbox) = sandbox {
             sandbox.enter(self.program)?;
         }
         Ok(backend.run()?)
+    }
+}
+
+/// A thread that keeps the rights to make the socket file, until it has made it.
+struct Later {
+    go: SyncSender<()>,
+    thread: JoinHandle<Option<Result<Endpoint, SocketError>>>,
+}
+
+impl Later {
+    fn new(socket: Socket) -> io::Result<Self> {
+        let (go, gone) = mpsc::sync_channel(1);
+        // Dropped, it ends.
+        let thread = thread::Builder::new().spawn(move || gone.recv().ok().map(|()| socket.open()))?;
+        Ok(Self { go, thread })
+    }
+
+    fn open(self) -> Result<Endpoint, Failure> {
+        let _ = self.go.send(());
+        let nothing = || Failure::Thread(io::Error::other("it ended by itself"));
+        Ok(self.thread.join().ok().flatten().ok_or_else(nothing)??)
     }
 }
 

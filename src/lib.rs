@@ -23,4 +23,5 @@ pub mod reactor;
 pub mod sandbox;
 pub mod signals;
 pub mod socket;
+pub mod streams;
 pub mod vhost_proto;

@@ -13,7 +13,7 @@ mod line;
 
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +26,9 @@ use line::Line;
 
 /// Lines that standard error could not take, not yet owned up to.
 static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Where lines go, if not to standard error.
+static INSTEAD: OnceLock<OwnedFd> = OnceLock::new();
 
 static LOGGER: OnceLock<StderrLogger> = OnceLock::new();
 
@@ -43,10 +46,19 @@ pub fn init(program: &'static str, level: LevelFilter) -> Result<(), SetLoggerEr
     Ok(())
 }
 
+/// Sends all lines to `descriptor` instead, from now on. The first call counts.
+pub fn write_to(descriptor: OwnedFd) {
+    let _ = INSTEAD.set(descriptor);
+}
+
 /// One line on standard error whatever the level: why the program ends. `program: message`.
 pub fn say(program: &str, message: fmt::Arguments<'_>) {
     let lost = LOST.swap(0, Ordering::Relaxed);
-    put(&io::stderr(), &Line::new(lost, format_args!("{program}: {message}")), lost);
+    let line = Line::new(lost, format_args!("{program}: {message}"));
+    match INSTEAD.get() {
+        Some(descriptor) => put(descriptor, &line, lost),
+        None => put(&io::stderr(), &line, lost),
+    }
 }
 
 impl Log for StderrLogger {
@@ -103,11 +115,9 @@ macro_rules! log_within {
 
 #[cfg(test)]
 mod tests {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
     use std::fs::File;
     use std::io::Read;
-    use std::os::fd::OwnedFd;
-
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
     use super::*;
 

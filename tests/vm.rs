@@ -13,3 +13,5 @@ mod heads;
 mod life;
 #[path = "vm_cases/seat.rs"]
 mod seat;
+#[path = "vm_cases/virgl.rs"]
+mod virgl;

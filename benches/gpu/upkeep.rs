@@ -66,7 +66,7 @@ fn heap_calls() -> Result<f64> {
     let back_end = std::thread::spawn(move || {
         heap::count_this_thread();
         let signals = SignalFd::with_flags(&SigSet::empty(), SfdFlags::SFD_NONBLOCK)?;
-        let gpu = Gpu::new(Options { max_hostmem: 64 << 20 });
+        let gpu = Gpu::new(Options::new(64 << 20));
         backend::serve(gpu, Endpoint::Connected(theirs), signals).map_err(std::io::Error::other)
     });
     let mut guest = Guest::boot(front, &GuestMemory::flat(16 << 20)?)?;

@@ -13,7 +13,7 @@ use seat_frontend::control::wire::{Header, REPLY};
 use seat_frontend::display::message;
 use vhost::vhost_user::gpu_message::GpuBackendReq;
 use vhost_seat::gpu::command::{MAX_SCANOUTS, ScanoutId};
-use vhost_seat::gpu::dialog::{Answer, Dialog, Question};
+use vhost_seat::gpu::dialog::{Answer, Dialog, Question, Told};
 use vhost_seat::gpu::display::wire::{DISPLAY_INFO_LEN, EDID_LEN, F_EDID, HEADER_LEN, Head, ReplyHeader};
 use vhost_seat::gpu::display::{Display, DisplayError, Reply};
 use vhost_seat::gpu::rect::Rect;
@@ -104,7 +104,7 @@ fn next_reply(sent: &VecDeque<u8>) -> Result<Option<(u32, Vec<u8>)>, ()> {
 /// A dialog with its display. An operation's low three bits say which it is, the others are its number.
 ///
 /// 0, the guest asks for the display info; 1, for the EDID of scanout number; 2, it no longer waits; 3 and 4, the next
-/// message goes out; 5, the display answers; 6, it answers something else; 7, it is another display of number's features.
+/// message goes out, or with a number above 15, a frame of scanout number - 16 (if that is still out: it is missed); 5, the display answers; 6, it answers something else; 7, it is another display of number's features.
 struct Talk {
     dialog: Dialog,
     features: u64,
@@ -114,6 +114,8 @@ struct Talk {
     due: VecDeque<(u32, u32)>,
     /// What the guest asked last and has not heard yet.
     asked: Option<Question>,
+    /// The scanouts whose frames were sent and not taken, by bit.
+    frames_out: u16,
     lied: bool,
     taken: usize,
 }
@@ -121,7 +123,7 @@ struct Talk {
 impl Talk {
     fn new() -> Talk {
         let (dialog, due) = (Dialog::default(), VecDeque::new());
-        Talk { dialog, features: F_EDID, outputs: 4, due, asked: None, lied: false, taken: 0 }
+        Talk { dialog, features: F_EDID, outputs: 4, due, asked: None, frames_out: 0, lied: false, taken: 0 }
     }
 
     fn run(mut self, script: &mut Script<'_>) -> usize {
@@ -138,6 +140,7 @@ impl Talk {
                     self.dialog.withdraw();
                     self.asked = None;
                 }
+                3 | 4 if number >= 16 => self.send_frame(number - 16),
                 3 | 4 => drop(self.send()),
                 5 => {
                     if !self.answer() {
@@ -189,18 +192,34 @@ impl Talk {
         true
     }
 
+    /// A frame goes out, if the last one of that scanout was taken; else it is missed.
+    fn send_frame(&mut self, scanout: u32) {
+        if self.frames_out & 1 << scanout != 0 {
+            self.dialog.misses_frame();
+        } else {
+            self.frames_out |= 1 << scanout;
+            self.dialog.sends_frame(ScanoutId(scanout));
+            self.due.push_back((message::DMABUF_UPDATE, scanout));
+        }
+    }
+
     /// The display answers what is due; `false` where the dialog gives up on it.
     fn answer(&mut self) -> bool {
         let Some((request, scanout)) = self.due.pop_front() else { return true };
         let mut payload = match request {
             message::GET_PROTOCOL_FEATURES => self.features.to_ne_bytes().to_vec(),
             message::GET_DISPLAY_INFO => (0..DISPLAY_INFO_LEN).map(|at| at as u8).collect(),
+            message::DMABUF_UPDATE => Vec::new(),
             _ => vec![0; EDID_LEN],
         };
         if request == message::GET_EDID {
             payload[24] = scanout as u8;
         }
-        self.take(request, &payload)
+        let frame = if request == message::DMABUF_UPDATE { 1 << scanout } else { 0 };
+        let before = self.frames_out;
+        let goes_on = self.take(request, &payload);
+        assert!(self.lied || self.frames_out == before & !frame, "another scanout's frame");
+        goes_on
     }
 
     fn lie(&mut self, number: u32, script: &mut Script<'_>) -> bool {
@@ -216,13 +235,20 @@ impl Talk {
 
     fn take(&mut self, request: u32, payload: &[u8]) -> bool {
         let reply = Reply { request: GpuBackendReq::try_from(request).unwrap(), payload };
-        match self.dialog.reply(&reply) {
+        let answer = match self.dialog.reply(&reply) {
             Err(error) => {
                 assert!(matches!(error, DisplayError::Order(_)) && self.lied, "{error}");
-                false
+                return false;
             }
-            Ok(None) => true,
-            Ok(Some(answer)) => {
+            Ok(Told { answer, taken }) => {
+                assert!(taken & !self.frames_out == 0, "a frame is taken that was not sent");
+                self.frames_out &= !taken;
+                answer
+            }
+        };
+        match answer {
+            None => true,
+            Some(answer) => {
                 let asked = self.asked.take().expect("only what was asked is answered");
                 self.taken += 1;
                 if self.lied {
@@ -261,7 +287,7 @@ impl Talk {
                 assert!(self.answer());
             }
         }
-        assert_eq!(self.asked, None, "the guest still waits");
+        assert_eq!((self.asked, self.frames_out), (None, 0), "the guest still waits");
         heads();
     }
 }

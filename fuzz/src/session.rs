@@ -132,7 +132,7 @@ pub fn run(data: &[u8]) -> Depth {
     let mut script = Script::new(data);
     let shape = script.u8();
     if shape & INPUT == 0 {
-        let gpu = Gpu::new(gpu::Options { max_hostmem: MAX_HOSTMEM });
+        let gpu = Gpu::new(gpu::Options::new(MAX_HOSTMEM));
         return Life::new(gpu, None).run(&mut script, |gpu: &Gpu| assert_eq!(gpu.hostmem(), 0, "held for nobody"));
     }
     let kernel = Kernel::new(events::description([0, 4][usize::from(shape >> 3 & 1)], shape & 0x10 != 0));

@@ -1,22 +1,30 @@
 //! What the command line of `vhost-user-gpu` has of its own.
 
+use std::path::PathBuf;
+
 use lexopt::Parser;
+use log::{LevelFilter, warn};
 
 use super::options::{self, UsageError};
 use super::{Failure, Program, Start, size};
-use crate::gpu::{Gpu, Options};
+use crate::gpu::udmabuf::{self, Exporter};
+use crate::gpu::virgl::{self, Renderer};
+use crate::gpu::{DisplayMode, Gpu, Options};
 use crate::sandbox::{Needs, calls};
+use crate::streams::{self, Aside};
 
-/// Host memory that a guest can make us hold, if nothing else is asked for: 256 MiB.
+/// Host memory that a guest can make us hold, if nothing else is asked for: 256 MiB; with 3D, where textures are in it,
+/// 2 GiB.
 const MAX_HOSTMEM: u64 = 256 << 20;
-
-/// Why the options of 3D are refused, until it comes.
-const NO_3D: &str = "3D rendering is not supported yet; leave this option out";
+const MAX_HOSTMEM_3D: u64 = 2 << 30;
 
 /// The program `vhost-user-gpu` and its options.
 #[derive(Debug, Default)]
 pub struct GpuProgram {
     pub max_hostmem: Option<u64>,
+    pub display: Option<DisplayMode>,
+    pub virgl: Option<()>,
+    pub render_node: Option<PathBuf>,
 }
 
 impl Program for GpuProgram {
@@ -24,15 +32,24 @@ impl Program for GpuProgram {
     const DEVICE_TYPE: &'static str = "gpu";
     const PURPOSE: &'static str = "a virtual machine's screen, served over vhost-user";
     const HELP: &'static str = "  --max-hostmem=SIZE      host memory that a guest can make this program hold, in
-                          bytes or with K, M or G (default 256M)
-  --virgl                 3D rendering: not supported yet, refused
-  --render-node=PATH      the GPU to render on: not supported yet, refused
+                          bytes or with K, M or G (default 256M, with --virgl 2G)
+  --display=MODE          how pictures go to the display: `pixels`, as it is without
+                          a GPU; `dmabuf`, without a copy, of which a display
+                          without OpenGL shows nothing; or `auto` (default), by
+                          DMABUF where a GPU draws
+  --virgl                 3D rendering by virglrenderer, in software unless there is
+                          --render-node
+  --render-node=PATH      the GPU to render on with --virgl: /dev/dri/renderD*;
+                          without it, only looked at
 ";
 
-    /// None yet. `render-node` shall stand here only on a host that has a render node (libvirt picks one by itself as soon
-    /// as it reads that word, and does not start the VM where there is none); `virgl` once it works.
+    /// What works here, by trying. libvirt picks a render node by itself as soon as it reads that word, and does not start
+    /// the VM where there is none.
     fn features() -> Vec<&'static str> {
-        Vec::new()
+        // What a driver says of itself is nobody's business here.
+        let _aside = Aside::put();
+        let (virgl, node) = virgl::probe();
+        [node.map(|_| "render-node"), virgl.then_some("virgl")].into_iter().flatten().collect()
     }
 
     fn take(&mut self, name: &str, parser: &mut Parser) -> Result<(), UsageError> {
@@ -44,15 +61,57 @@ impl Program for GpuProgram {
                 })?;
                 options::set(&mut self.max_hostmem, name, bytes)
             }
-            "virgl" => Err(UsageError::Unsupported { option: "virgl", reason: NO_3D }),
-            "render-node" => Err(UsageError::Unsupported { option: "render-node", reason: NO_3D }),
+            "display" => {
+                let value = parser.value()?;
+                let mode = match value.to_str() {
+                    Some("auto") => DisplayMode::Auto,
+                    Some("pixels") => DisplayMode::Pixels,
+                    Some("dmabuf") => DisplayMode::Dmabuf,
+                    _ => return Err(UsageError::value(name, value, "give auto, pixels or dmabuf")),
+                };
+                options::set(&mut self.display, name, mode)
+            }
+            "virgl" => options::set(&mut self.virgl, name, ()),
+            "render-node" => options::set(&mut self.render_node, name, PathBuf::from(parser.value()?)),
             _ => Err(UsageError::Unknown(name.to_owned())),
         }
     }
 
     fn serve(self, start: Start) -> Result<(), Failure> {
-        let gpu = Gpu::new(Options { max_hostmem: self.max_hostmem.unwrap_or(MAX_HOSTMEM) });
-        // A renderer will need more than this, in a list of its own.
-        start.serve(gpu, Needs { calls: vec![calls::DISPLAY], ..Needs::default() })
+        let Self { max_hostmem, display, virgl, render_node } = self;
+        let has_3d = virgl.is_some();
+        let display = display.unwrap_or_default();
+        let mut needs = Needs { calls: vec![calls::DISPLAY], ..Needs::default() };
+        if has_3d {
+            virgl::set_environment(render_node.is_some())?;
+            needs.add_renderer(render_node.as_deref());
+            // Whoever looks for a fault wants to hear the libraries too.
+            if log::max_level() < LevelFilter::Debug {
+                streams::keep(start.program).map_err(Failure::Streams)?;
+            }
+        }
+        // What the guest draws itself may go without a copy as well.
+        let exporter = if display.wants_dmabufs(has_3d && render_node.is_some()) {
+            let opened = Exporter::open();
+            opened.inspect_err(|error| warn!("what no GPU draws goes as pixels: {}: {error}", udmabuf::PATH)).ok()
+        } else {
+            None
+        };
+        if exporter.is_some() {
+            needs.calls.push(calls::UDMABUF);
+        }
+        let max_hostmem = max_hostmem.unwrap_or(if has_3d { MAX_HOSTMEM_3D } else { MAX_HOSTMEM });
+        start.serve(needs, || {
+            let renderer = match (has_3d, &render_node) {
+                (true, node) => Some(Renderer::open(node.as_deref())?),
+                (false, Some(node)) => virgl::check_node(node).map(|()| None)?,
+                (false, None) => None,
+            };
+            let mut gpu = Gpu::new(Options { max_hostmem, renderer, display });
+            if let Some(exporter) = exporter {
+                gpu.export_by(exporter);
+            }
+            Ok(gpu)
+        })
     }
 }

@@ -74,11 +74,14 @@ impl Program for InputProgram {
         };
         let needs = needs(&path, &options);
         let (waits, node) = (!options.exit_on_unplug, path.clone());
-        let input = Input::open(EvdevPath(path.clone()), options).map_err(|error| Failure::Evdev(path, error))?;
-        if waits && start.sandbox.is_some() {
-            warn_if_alone(&node);
-        }
-        start.serve(input, needs)
+        let warns = waits && start.sandbox.is_some();
+        start.serve(needs, || {
+            let input = Input::open(EvdevPath(path.clone()), options).map_err(|error| Failure::Evdev(path, error))?;
+            if warns {
+                warn_if_alone(&node);
+            }
+            Ok(input)
+        })
     }
 }
 

@@ -59,8 +59,6 @@ pub enum UsageError {
     Missing(&'static str),
     #[error("{0} and {1} exclude each other")]
     Excluded(&'static str, &'static str),
-    #[error("--{option}: {reason}")]
-    Unsupported { option: &'static str, reason: &'static str },
 }
 
 impl From<lexopt::Error> for UsageError {

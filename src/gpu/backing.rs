@@ -73,6 +73,19 @@ impl Backing {
         u64::from(entries).saturating_mul((size_of::<Entry>() + size_of::<Run>()) as u64)
     }
 
+    /// The pieces of memory that it is: the region that keeps each mapped, where it begins, its bytes.
+    pub fn pieces(&self) -> impl ExactSizeIterator<Item = (&Arc<MappedRegion>, *mut u8, usize)> {
+        self.runs.iter().map(|run| {
+            // A run lies in its region.
+            let piece = usize::try_from(run.len).ok().and_then(|len| {
+                let slice = run.region.get_slice(MemoryRegionAddress(run.offset), len).ok()?;
+                Some((slice.ptr_guard_mut().as_ptr(), len))
+            });
+            let (start, len) = piece.unwrap_or((std::ptr::NonNull::dangling().as_ptr(), 0));
+            (&run.region, start, len)
+        })
+    }
+
     /// A reader from byte `offset` on.
     pub fn reader(&self) -> Reader<'_> {
         Reader { runs: &self.runs, current: 0 }

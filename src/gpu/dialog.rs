@@ -3,6 +3,11 @@
 //! Answers come in the order of the questions. QEMU leaves one question unanswered: GET_EDID of a scanout that it does
 //! not have. So the first GET_EDID of each scanout is followed by a GET_DISPLAY_INFO, which it always answers: where
 //! that answer comes first, there is no such scanout.
+//!
+//! DMABUF_UPDATE's answers say that a frame was taken, and not whose: they are matched in the order of sending. QEMU has one
+//! flag for all of them and keeps it over a change of sockets, so after a pause it may give one answer to two updates, or one
+//! that belongs to the display before. Neither is an error: an answer that nobody waits for is nobody's, and frames that come
+//! before what was just answered were taken, whether QEMU said so or not. Where one is missed for long, it is asked something.
 
 use std::collections::VecDeque;
 
@@ -35,6 +40,15 @@ pub enum Answer<'a> {
     NoSuchScanout,
 }
 
+/// What a reply tells.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// What it says to the guest's question, if it does.
+    pub answer: Option<Answer<'a>>,
+    /// The scanouts whose frames the display took, by bit.
+    pub taken: u16,
+}
+
 /// An answer that will come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
@@ -45,7 +59,14 @@ enum Expected {
     Fence,
     /// Display info in place of an EDID.
     InfoForEdid(ScanoutId),
+    /// The display took a frame of the scanouts with these bits.
+    Frame(u16),
+    /// Display info that shows that the frames before it were taken.
+    Sign,
 }
+
+/// Answers that can be due at a time without more memory: a frame of each scanout, and what a guest asks.
+const EXPECTED: usize = 2 * MAX_SCANOUTS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Features {
@@ -55,6 +76,14 @@ enum Features {
     Settled(u64),
 }
 
+/// Whether a sign of life was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    No,
+    Due,
+    Asked,
+}
+
 /// The questions of one display.
 #[derive(Debug)]
 pub struct Dialog {
@@ -62,6 +91,7 @@ pub struct Dialog {
     /// The guest's question, until it was sent.
     unsent: Option<Question>,
     fence_due: bool,
+    sign: Sign,
     expected: VecDeque<(Expected, u32)>,
     /// The number of the guest's present question; answers to earlier ones are nobody's.
     serial: u32,
@@ -75,7 +105,8 @@ impl Default for Dialog {
             features: Features::Unasked,
             unsent: None,
             fence_due: false,
-            expected: VecDeque::with_capacity(8),
+            sign: Sign::No,
+            expected: VecDeque::with_capacity(EXPECTED),
             serial: 0,
             known: 0,
         }
@@ -113,6 +144,11 @@ impl Dialog {
             self.awaits(Expected::Fence);
             return Some(Head::get_display_info());
         }
+        if self.sign == Sign::Due {
+            self.sign = Sign::Asked;
+            self.awaits(Expected::Sign);
+            return Some(Head::get_display_info());
+        }
         match (self.unsent?, self.features) {
             (Question::DisplayInfo, _) => {
                 self.awaits(Expected::DisplayInfo);
@@ -138,15 +174,62 @@ impl Dialog {
         Head::get_edid(scanout.0)
     }
 
+    /// Whether the display knows DMABUF_SCANOUT2; `None` until it is settled.
+    pub fn dmabuf2(&self) -> Option<bool> {
+        match self.features {
+            Features::Settled(features) => Some(features & wire::F_DMABUF2 != 0),
+            _ => None,
+        }
+    }
+
+    /// A frame of that scanout is sent; the display says when it took it.
+    pub fn sends_frame(&mut self, scanout: ScanoutId) {
+        self.awaits(Expected::Frame(bit(scanout)));
+    }
+
+    /// A frame has not been taken for long: the display's next answer will show whether it was.
+    pub fn misses_frame(&mut self) {
+        if self.sign == Sign::No {
+            self.sign = Sign::Due;
+        }
+    }
+
     fn awaits(&mut self, expected: Expected) {
         self.expected.push_back((expected, self.serial));
     }
 
-    /// Takes a reply, and returns what it says to the guest's question, if it does.
+    /// Takes a reply.
     ///
     /// # Errors
     /// Nothing of the kind was asked, or something else was asked before.
-    pub fn reply<'a>(&mut self, reply: &Reply<'a>) -> Result<Option<Answer<'a>>, DisplayError> {
+    pub fn reply<'a>(&mut self, reply: &Reply<'a>) -> Result<Told<'a>, DisplayError> {
+        if reply.request == GpuBackendReq::DMABUF_UPDATE {
+            return Ok(Told { answer: None, taken: self.take_frame() });
+        }
+        let taken = self.take_frames_before_all_else();
+        Ok(Told { answer: self.answer(reply)?, taken })
+    }
+
+    /// Takes the first frame out that is waited for.
+    fn take_frame(&mut self) -> u16 {
+        let place = self.expected.iter().position(|(expected, _)| matches!(expected, Expected::Frame(_)));
+        match place.and_then(|place| self.expected.remove(place)) {
+            Some((Expected::Frame(scanout), _)) => scanout,
+            _ => 0,
+        }
+    }
+
+    fn take_frames_before_all_else(&mut self) -> u16 {
+        let mut taken = 0;
+        while let Some((Expected::Frame(scanout), _)) = self.expected.front() {
+            taken |= scanout;
+            self.expected.pop_front();
+        }
+        taken
+    }
+
+    /// What a reply says to the guest's question, if it does.
+    fn answer<'a>(&mut self, reply: &Reply<'a>) -> Result<Option<Answer<'a>>, DisplayError> {
         let out_of_order = || DisplayError::Order(reply.request);
         let (mut expected, mut serial) = self.expected.pop_front().ok_or_else(out_of_order)?;
         let mut unanswered = false;
@@ -168,6 +251,10 @@ impl Dialog {
                 Some(edid_size(scanout, reply.payload))
             }
             (Expected::Fence, GpuBackendReq::GET_DISPLAY_INFO) => unanswered.then_some(Answer::NoSuchScanout),
+            (Expected::Sign, GpuBackendReq::GET_DISPLAY_INFO) => {
+                self.sign = Sign::No;
+                None
+            }
             (Expected::Edid(scanout), GpuBackendReq::GET_EDID) => {
                 self.known |= bit(scanout);
                 Some(Answer::Edid(reply.payload))
@@ -214,12 +301,25 @@ mod tests {
         Reply { request, payload }
     }
 
+    fn heard<'a>(dialog: &mut Dialog, request: GpuBackendReq, payload: &'a [u8]) -> Option<Answer<'a>> {
+        let told = dialog.reply(&reply(request, payload)).unwrap();
+        assert_eq!(told.taken, 0);
+        told.answer
+    }
+
+    /// The scanouts whose frames were taken, by bit.
+    fn taken(dialog: &mut Dialog) -> u16 {
+        let told = dialog.reply(&reply(GpuBackendReq::DMABUF_UPDATE, &[])).unwrap();
+        assert_eq!(told.answer, None);
+        told.taken
+    }
+
     /// A dialog whose features are settled.
     fn settled(features: u64) -> Dialog {
         let mut dialog = Dialog::default();
         assert_eq!(request(dialog.next_message()), Some(1));
         let features = features.to_ne_bytes();
-        assert_eq!(dialog.reply(&reply(GpuBackendReq::GET_PROTOCOL_FEATURES, &features)).unwrap(), None);
+        assert_eq!(heard(&mut dialog, GpuBackendReq::GET_PROTOCOL_FEATURES, &features), None);
         assert_eq!(request(dialog.next_message()), Some(2));
         dialog
     }
@@ -230,7 +330,7 @@ mod tests {
         dialog.ask(Question::Edid(ScanoutId(0)));
         assert_eq!(request(dialog.next_message()), Some(1));
         assert_eq!(request(dialog.next_message()), None);
-        dialog.reply(&reply(GpuBackendReq::GET_PROTOCOL_FEATURES, &3u64.to_ne_bytes())).unwrap();
+        heard(&mut dialog, GpuBackendReq::GET_PROTOCOL_FEATURES, &3u64.to_ne_bytes());
         assert_eq!([request(dialog.next_message()), request(dialog.next_message())], [Some(2), Some(11)]);
     }
 
@@ -242,9 +342,9 @@ mod tests {
             [request(dialog.next_message()), request(dialog.next_message()), request(dialog.next_message())],
             [Some(11), Some(3), None]
         );
-        let answer = dialog.reply(&reply(GpuBackendReq::GET_EDID, &EDID)).unwrap();
+        let answer = heard(&mut dialog, GpuBackendReq::GET_EDID, &EDID);
         assert_eq!(answer, Some(Answer::Edid(&EDID)));
-        assert_eq!(dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).unwrap(), None);
+        assert_eq!(heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO), None);
         dialog.ask(Question::Edid(ScanoutId(2)));
         assert_eq!(
             [request(dialog.next_message()), request(dialog.next_message())],
@@ -258,7 +358,7 @@ mod tests {
         let mut dialog = settled(3);
         dialog.ask(Question::Edid(ScanoutId(9)));
         while dialog.next_message().is_some() {}
-        let answer = dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).unwrap();
+        let answer = heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO);
         assert_eq!(answer, Some(Answer::NoSuchScanout));
     }
 
@@ -270,7 +370,7 @@ mod tests {
         let mut info = INFO;
         info[24 + 24 + 8..][..4].copy_from_slice(&1366u32.to_le_bytes());
         info[24 + 24 + 12..][..4].copy_from_slice(&768u32.to_le_bytes());
-        let answer = dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &info)).unwrap();
+        let answer = heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &info);
         assert_eq!(answer, Some(Answer::EdidFor { width: 1366, height: 768 }));
     }
 
@@ -281,8 +381,8 @@ mod tests {
         dialog.next_message();
         dialog.ask(Question::DisplayInfo);
         dialog.next_message();
-        assert_eq!(dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).unwrap(), None);
-        let answer = dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).unwrap();
+        assert_eq!(heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO), None);
+        let answer = heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO);
         assert_eq!(answer, Some(Answer::DisplayInfo(&INFO)));
     }
 
@@ -294,5 +394,67 @@ mod tests {
         dialog.ask(Question::DisplayInfo);
         dialog.next_message();
         assert!(dialog.reply(&reply(GpuBackendReq::GET_EDID, &EDID)).is_err());
+    }
+
+    #[test]
+    fn frames_are_taken_in_the_order_in_which_they_were_sent_among_other_answers() {
+        let mut dialog = settled(3);
+        dialog.sends_frame(ScanoutId(4));
+        dialog.ask(Question::DisplayInfo);
+        dialog.next_message();
+        dialog.sends_frame(ScanoutId(0));
+        assert_eq!(taken(&mut dialog), 1 << 4);
+        assert_eq!(heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO), Some(Answer::DisplayInfo(&INFO)));
+        assert_eq!(taken(&mut dialog), 1 << 0);
+    }
+
+    #[test]
+    fn a_frame_that_nobody_sent_is_taken_from_nobody() {
+        let mut dialog = settled(3);
+        assert_eq!(taken(&mut dialog), 0);
+        dialog.sends_frame(ScanoutId(1));
+        assert_eq!([taken(&mut dialog), taken(&mut dialog)], [1 << 1, 0]);
+    }
+
+    #[test]
+    fn an_answer_to_what_was_asked_after_frames_says_that_they_were_taken() {
+        let mut dialog = settled(3);
+        dialog.sends_frame(ScanoutId(2));
+        dialog.sends_frame(ScanoutId(3));
+        dialog.ask(Question::DisplayInfo);
+        dialog.next_message();
+        dialog.sends_frame(ScanoutId(5));
+        let told = dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).unwrap();
+        assert_eq!(told, Told { answer: Some(Answer::DisplayInfo(&INFO)), taken: 1 << 2 | 1 << 3 });
+        assert_eq!(taken(&mut dialog), 1 << 5);
+    }
+
+    #[test]
+    fn a_display_that_misses_a_frame_is_asked_once_at_a_time_and_its_answer_takes_the_frame() {
+        let mut dialog = settled(3);
+        for _ in 0..2 {
+            dialog.sends_frame(ScanoutId(2));
+            dialog.misses_frame();
+            assert_eq!([request(dialog.next_message()), request(dialog.next_message())], [Some(3), None]);
+            dialog.misses_frame();
+            assert_eq!(request(dialog.next_message()), None);
+            dialog.ask(Question::DisplayInfo);
+            dialog.next_message();
+            let told = dialog.reply(&reply(GpuBackendReq::GET_DISPLAY_INFO, &INFO)).unwrap();
+            assert_eq!(told, Told { answer: None, taken: 1 << 2 });
+            assert_eq!(heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO), Some(Answer::DisplayInfo(&INFO)));
+        }
+    }
+
+    #[test]
+    fn an_edid_that_goes_unanswered_after_a_frame_is_told_from_the_frame() {
+        let mut dialog = settled(3);
+        dialog.sends_frame(ScanoutId(0));
+        dialog.ask(Question::Edid(ScanoutId(9)));
+        while dialog.next_message().is_some() {}
+        dialog.sends_frame(ScanoutId(1));
+        assert_eq!(taken(&mut dialog), 1 << 0);
+        assert_eq!(heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO), Some(Answer::NoSuchScanout));
+        assert_eq!(taken(&mut dialog), 1 << 1);
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use log::{Level, info};
 
-use super::command::MAX_SCANOUTS;
-use super::dialog::{Answer, Dialog, Question};
+use super::command::{MAX_SCANOUTS, ScanoutId};
+use super::dialog::{Dialog, Question, Told};
 use super::display::wire::Head;
 use super::display::{Display, DisplayError};
 use super::pointer;
@@ -39,6 +39,8 @@ pub struct Link {
     failed: bool,
     /// The scanout whose turn it is: one that always has news must not keep the others waiting.
     next_scanout: usize,
+    /// Whether it was handed a DMABUF.
+    has_dmabufs: bool,
     /// Since when it takes nothing, with the number of bytes that it had taken by then.
     blocked: Option<(Instant, u64)>,
 }
@@ -56,7 +58,14 @@ impl Link {
     /// It cannot be watched.
     pub fn new(socket: OwnedFd, source: u8, registrar: &Registrar) -> io::Result<Self> {
         let display = Display::new(socket, source, registrar)?;
-        Ok(Self { display, dialog: Dialog::default(), failed: false, next_scanout: 0, blocked: None })
+        Ok(Self {
+            display,
+            dialog: Dialog::default(),
+            failed: false,
+            next_scanout: 0,
+            has_dmabufs: false,
+            blocked: None,
+        })
     }
 
     /// Whether it can be asked and shown things.
@@ -83,7 +92,7 @@ impl Link {
             return Ok(Heard::NoMore);
         }
         let Some(reply) = self.display.receive()? else { return Ok(Heard::NoMore) };
-        Ok(self.dialog.reply(&reply)?.map_or(Heard::Other, Heard::Answer))
+        self.dialog.reply(&reply).map(Heard::Reply)
     }
 
     /// Sends what the display does not know yet, as far as it takes it; pictures and cursors only while the device is
@@ -122,6 +131,9 @@ impl Link {
     /// Begins the next message, if there is one.
     fn begin_next(&mut self, state: &mut State, running: bool) -> bool {
         state.scanouts.iter_mut().for_each(Scanout::sent);
+        if running && state.scanouts.iter().any(Scanout::misses_frame) {
+            self.dialog.misses_frame();
+        }
         if let Some(head) = self.dialog.next_message() {
             self.display.begin(head);
             return true;
@@ -133,25 +145,44 @@ impl Link {
     fn begin_picture(&mut self, state: &mut State) -> bool {
         for turn in 0..MAX_SCANOUTS {
             let scanout = (self.next_scanout + turn) % MAX_SCANOUTS;
-            let Some(step) = state.scanouts.get_mut(scanout).and_then(|picture| picture.next_step(PIXELS_AN_UPDATE))
-            else {
-                continue;
-            };
+            let step = state.scanouts.get_mut(scanout).and_then(|picture| {
+                let takes_buffers = self.dialog.dmabuf2().is_some();
+                picture.next_step(PIXELS_AN_UPDATE, takes_buffers)
+            });
+            let Some(step) = step else { continue };
+            // After a new surface or buffer comes what is to be seen on it.
+            self.next_scanout = scanout;
             let number = u32::try_from(scanout).unwrap_or(0);
             match step {
-                // Its picture comes next.
-                scanout::Step::Surface(width, height) => {
-                    self.next_scanout = scanout;
-                    self.display.begin(Head::scanout(number, width, height));
-                }
+                scanout::Step::Surface(width, height) => self.display.begin(Head::scanout(number, width, height)),
                 scanout::Step::Update { at, from, image } => {
                     self.next_scanout = scanout + 1;
                     self.display.begin_update(Head::update(number, &at), image, from);
                 }
+                scanout::Step::Buffer(buffer, rect) => {
+                    self.note_dmabuf(number);
+                    let dmabuf2 = self.dialog.dmabuf2().unwrap_or(false);
+                    let head = Head::dmabuf_scanout(number, &buffer, &rect, dmabuf2);
+                    self.display.begin_handover(head, buffer);
+                }
+                scanout::Step::Frame(at) => {
+                    self.next_scanout = scanout + 1;
+                    self.dialog.sends_frame(ScanoutId(number));
+                    self.display.begin(Head::dmabuf_update(number, &at));
+                }
+                scanout::Step::Release => self.display.begin(Head::dmabuf_release(number)),
             }
             return true;
         }
         false
+    }
+
+    fn note_dmabuf(&mut self, scanout: u32) {
+        if !std::mem::replace(&mut self.has_dmabufs, true) {
+            info!(
+                "scanout {scanout} is shown by DMABUF; a display without OpenGL shows nothing of it: --display=pixels"
+            );
+        }
     }
 
     fn note_blocked(&mut self) {
@@ -183,10 +214,8 @@ impl Link {
 /// What [`Link::hear`] heard.
 #[derive(Debug)]
 pub enum Heard<'a> {
-    /// The answer to the guest's question.
-    Answer(Answer<'a>),
-    /// Something that the guest does not wait for.
-    Other,
+    /// A reply.
+    Reply(Told<'a>),
     /// Nothing more for now.
     NoMore,
 }

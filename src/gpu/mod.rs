@@ -1,28 +1,39 @@
 //! The virtio-gpu device: control queue, cursor queue, and the display that shows what they bring.
 //!
 //! Commands are executed one by one ([`state`]), each answered in place and given back once a batch ([`queue`]). Two of
-//! them need the display's answer: the control queue then waits, while the cursor queue, the control socket and everything
-//! else go on. What is to be seen is painted as fast as the display takes it and no faster ([`link`], [`scanout`]).
+//! them need the display's answer, and a flush waits where the display has not taken the frame before: the control queue
+//! then waits, while the cursor queue, the control socket and everything else go on. What is to be seen is painted as fast
+//! as the display takes it and no faster ([`link`], [`scanout`]).
 
 pub mod backing;
+pub mod blob;
 pub mod budget;
 pub mod command;
 pub mod compare;
 pub mod cursor;
 pub mod dialog;
 pub mod display;
+pub mod dmabuf;
 pub mod edid;
+pub mod fences;
+pub mod frames;
 pub mod link;
 pub mod pixel;
 pub mod pointer;
 pub mod queue;
 pub mod rect;
+pub mod rendering;
 pub mod resource;
 pub mod scanout;
 pub mod state;
+pub mod texel;
 pub mod tiles;
 mod trim;
+pub mod udmabuf;
+pub mod view;
+pub mod virgl;
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -31,30 +42,37 @@ use log::debug;
 use self::command::{
     DISPLAY_INFO_SIZE, EDID_SIZE, Head, MAX_SCANOUTS, Status, encode_display_info, encode_header, patch_header,
 };
-use self::dialog::{Answer, Question};
+use self::dialog::{Answer, Question, Told};
 use self::display::DisplayError;
 use self::link::{Heard, Link};
-use self::queue::{COMMANDS_A_TURN, Executed, Held, Queue};
+use self::queue::{COMMANDS_A_TURN, Executed, Held, Queue, Waiting};
 use self::rect::Rect;
+use self::rendering::Rendering;
 use self::state::State;
+use self::udmabuf::Exporter;
+use self::virgl::Renderer;
 use crate::logger::Budget;
-use crate::reactor::Readiness;
-use crate::vhost_proto::device::{Device, Over, Refusal, Registrar, Rings, Turn};
+use crate::reactor::{Interest, Readiness, Watch};
+use crate::vhost_proto::device::{Device, Over, Refusal, Registrar, Rings, Source, Turn};
 use crate::vhost_proto::memory::GuestMemory;
 use crate::vhost_proto::vring::{Popped, Ring};
 
 /// The number that VIRTIO gives the control queue; the cursor queue is 1.
 const CONTROL: usize = 0;
 
-/// The one descriptor of our own.
+/// The descriptors of our own.
 const DISPLAY_SOURCE: u8 = 0;
+const RENDERER_SOURCE: u8 = 1;
 
 /// As the configuration space says it.
 const NUM_SCANOUTS: u32 = 16;
 const _: () = assert!(NUM_SCANOUTS as usize == MAX_SCANOUTS);
 
+const F_VIRGL: u64 = 1 << 0;
 const F_EDID: u64 = 1 << 1;
 const F_RESOURCE_UUID: u64 = 1 << 2;
+const F_RESOURCE_BLOB: u64 = 1 << 3;
+const F_CONTEXT_INIT: u64 = 1 << 4;
 
 /// The size that a guest is told of where no display can be asked.
 const DEFAULT_SIZE: (u32, u32) = (1280, 800);
@@ -62,15 +80,52 @@ const DEFAULT_SIZE: (u32, u32) = (1280, 800);
 /// Pixels worked on (transferred, compared) before the others get their turn: some milliseconds.
 const WORK_A_TURN: u64 = 4 << 20;
 
+/// Replies of the display taken before the others get their turn.
+const REPLIES_A_TURN: usize = 64;
+
 /// How long a question to a display that hung up waits for the next display, or for the pause or the reset that the
 /// hang-up announced: QEMU closes the display before it stops the rings.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How the device is to be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// Bytes of host memory that the guest can make us hold.
     pub max_hostmem: u64,
+    /// What renders for the guest; without one there is no 3D.
+    pub renderer: Option<Renderer>,
+    /// How pictures go to the display.
+    pub display: DisplayMode,
+}
+
+impl Options {
+    /// A device without 3D.
+    pub fn new(max_hostmem: u64) -> Self {
+        Self { max_hostmem, renderer: None, display: DisplayMode::Auto }
+    }
+}
+
+/// How pictures go to the display.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DisplayMode {
+    /// By DMABUF where a GPU draws, for then QEMU's display has to have OpenGL; else as pixels.
+    #[default]
+    Auto,
+    /// As pixels, whoever draws.
+    Pixels,
+    /// By DMABUF wherever it can be.
+    Dmabuf,
+}
+
+impl DisplayMode {
+    /// Whether pictures go by DMABUF where it can be, on a device that has a GPU or has none.
+    pub fn wants_dmabufs(self, has_gpu: bool) -> bool {
+        match self {
+            Self::Auto => has_gpu,
+            Self::Pixels => false,
+            Self::Dmabuf => true,
+        }
+    }
 }
 
 /// The device.
@@ -78,9 +133,12 @@ pub struct Options {
 pub struct Gpu {
     state: State,
     link: Option<Link>,
+    /// Ready when the renderer has come to a fence.
+    progress: Option<Watch<OwnedFd>>,
     /// When the last display hung up.
     hung_up: Option<Instant>,
     held: Option<Held>,
+    waiting: Option<Waiting>,
     control: Queue,
     cursor: Queue,
     /// What is said of displays that fail.
@@ -90,15 +148,24 @@ pub struct Gpu {
 impl Gpu {
     /// A device that no guest has used yet.
     pub fn new(options: Options) -> Self {
+        let Options { max_hostmem, renderer, display } = options;
+        let rendering = renderer.map(|renderer| Rendering::new(renderer, display.wants_dmabufs(true)));
         Self {
-            state: State::new(options.max_hostmem),
+            state: State::new(max_hostmem, rendering),
             link: None,
+            progress: None,
             hung_up: None,
             held: None,
+            waiting: None,
             control: Queue::control(),
             cursor: Queue::cursor(),
             failures: link::FAILURES,
         }
+    }
+
+    /// Pictures that the guest draws itself go by DMABUF from now on, in memory that `exporter` makes, where that can be.
+    pub fn export_by(&mut self, exporter: Exporter) {
+        self.state.export_by(exporter);
     }
 
     /// Bytes of host memory that the guest makes us hold now.
@@ -112,6 +179,7 @@ impl Gpu {
     fn work_control(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
         self.state.begin_turn();
         let turn = if self.state.is_pulling() { Turn::More } else { self.execute_control(ring, memory) };
+        self.state.settle();
         if let Some(unfinished) = self.pull(ring.live()) {
             return unfinished;
         }
@@ -124,10 +192,14 @@ impl Gpu {
             if self.held.is_some() && !self.answer_alone(memory) {
                 return Turn::Done;
             }
+            if self.waiting.is_some() && !self.answer_flush(ring, memory) {
+                return Turn::Done;
+            }
             match self.control.pop(ring, memory) {
                 Popped::Chain => match self.control.command(&mut self.state, memory) {
                     Executed::Answered => {}
                     Executed::Held(held) => self.ask(held, memory),
+                    Executed::Waits(waiting) => self.waiting = Some(waiting),
                     Executed::Postponed => {
                         ring.unpop();
                         return Turn::More;
@@ -217,14 +289,33 @@ impl Gpu {
         true
     }
 
+    /// Answers the flush that waits, if it need no longer. `false` while it does.
+    fn answer_flush(&mut self, ring: &mut Ring, memory: &GuestMemory) -> bool {
+        if let Some(Waiting { header, scanouts, since }) = self.waiting {
+            if scanouts & self.state.waiting() != 0 && since.elapsed() < scanout::PATIENCE {
+                return false;
+            }
+            self.waiting = None;
+            if ring.running() {
+                self.control.answer(memory, &header, &encode_header(Status::OkNoData, &header));
+            } else {
+                // Disabled meanwhile: the command is the guest's again, and does no harm a second time.
+                ring.unpop();
+            }
+        }
+        true
+    }
+
     /// Takes the display's replies and answers the held command with the one that is for it.
     fn hear(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Result<(), DisplayError> {
-        while let Some(link) = &mut self.link {
-            let answer = match link.hear()? {
-                Heard::Answer(answer) => answer,
-                Heard::Other => continue,
-                Heard::NoMore => break,
-            };
+        for _ in 0..REPLIES_A_TURN {
+            let Some(link) = &mut self.link else { break };
+            let Heard::Reply(Told { answer, taken }) = link.hear()? else { break };
+            self.state.taken(taken);
+            if let Some(waiting) = &mut self.waiting {
+                waiting.scanouts &= !taken;
+            }
+            let Some(answer) = answer else { continue };
             let Some(Held { header, .. }) = self.held.take() else { continue };
             if !ring.running() {
                 // Disabled meanwhile: the command is the guest's again, and will be asked anew.
@@ -251,6 +342,15 @@ impl Gpu {
             }
         }
         Ok(())
+    }
+
+    /// The renderer has come to a fence: gives back what waited for it.
+    fn hear_renderer(&mut self, rings: &mut Rings<'_>) {
+        let Some(rendering) = &mut self.state.rendering else { return };
+        rendering.retire(|point| self.control.reached(point));
+        if let Some(ring) = rings.rings.get_mut(CONTROL) {
+            self.control.give_back(ring, rings.memory);
+        }
     }
 
     fn paint(&mut self, running: bool) {
@@ -285,6 +385,15 @@ impl Gpu {
 
     /// `turn`, or another one where a command waits for a display that was lost.
     fn or_waiting(&self, turn: Turn) -> Turn {
+        if let Some(Waiting { scanouts, since, .. }) = &self.waiting {
+            let left = scanout::PATIENCE.saturating_sub(since.elapsed());
+            let over = scanouts & self.state.waiting() == 0 || left.is_zero();
+            return match turn {
+                Turn::Done if !over => Turn::Within(left),
+                Turn::Later if !over => Turn::Later,
+                _ => Turn::More,
+            };
+        }
         match (&self.held, &self.link) {
             (Some(_), _) if !self.display_will_answer() => Turn::More,
             (Some(_), None) if turn == Turn::Done => Turn::Later,
@@ -292,26 +401,36 @@ impl Gpu {
         }
     }
 
-    /// Forgets the held command. `true` where there was one.
+    /// Forgets the command that waits. `true` where there was one.
     fn withdraw(&mut self) -> bool {
         if let Some(link) = &mut self.link {
             link.withdraw();
         }
-        self.held.take().is_some()
+        self.held.take().is_some() | self.waiting.take().is_some()
     }
 }
 
 impl Device for Gpu {
     const QUEUES: usize = 2;
 
+    /// The renderer says when it has come to a fence.
+    fn attach(&mut self, registrar: &Registrar) -> io::Result<()> {
+        if let Some(rendering) = &self.state.rendering {
+            let progress = rendering.renderer().poll_fd()?;
+            self.progress = Some(registrar.watch(Source::Device(RENDERER_SOURCE), progress, Interest::Read)?);
+        }
+        Ok(())
+    }
+
     fn features(&self) -> u64 {
-        F_EDID | F_RESOURCE_UUID
+        let rendering = if self.state.rendering.is_some() { F_VIRGL | F_CONTEXT_INIT } else { 0 };
+        rendering | F_EDID | F_RESOURCE_UUID | F_RESOURCE_BLOB
     }
 
     /// `events_read`, `events_clear`, `num_scanouts`, `num_capsets` (VIRTIO 1.3, 5.7.4); QEMU puts its own values
     /// over the first three. Whatever comes after is 0.
     fn read_config(&self, offset: u32, out: &mut [u8]) {
-        let config = [0, 0, NUM_SCANOUTS, 0].map(u32::to_le_bytes);
+        let config = [0, 0, NUM_SCANOUTS, self.state.num_capsets()].map(u32::to_le_bytes);
         out.fill(0);
         let part = config.as_flattened().get(offset as usize..).unwrap_or_default();
         for (out, byte) in out.iter_mut().zip(part) {
@@ -357,6 +476,9 @@ impl Device for Gpu {
             return;
         }
         self.state.finish_pull();
+        self.state.settle();
+        // Whatever the renderer is at, the guest may find it done: it does not go on before the ring does.
+        self.control.give_up();
         self.control.give_back(ring, memory);
         if self.withdraw() {
             ring.unpop();
@@ -380,9 +502,13 @@ impl Device for Gpu {
         self.or_waiting(turn)
     }
 
-    fn ready(&mut self, _source: u8, readiness: Readiness, rings: &mut Rings<'_>) -> Result<Turn, Over> {
+    fn ready(&mut self, source: u8, readiness: Readiness, rings: &mut Rings<'_>) -> Result<Turn, Over> {
+        if source == RENDERER_SOURCE {
+            self.hear_renderer(rings);
+            return Ok(Turn::Done);
+        }
         let Some(ring) = rings.rings.get_mut(CONTROL) else { return Ok(Turn::Done) };
-        let waited = self.held.is_some();
+        let waited = self.held.is_some() || self.waiting.is_some();
         if readiness.readable || readiness.hangup {
             if let Err(error) = self.hear(ring, rings.memory) {
                 self.lost(&error);
@@ -393,7 +519,8 @@ impl Device for Gpu {
         }
         self.paint(ring.live());
         let mut turn = Turn::Done;
-        if waited && self.held.is_none() || self.state.is_pulling() {
+        let waits = self.held.is_some() || self.waiting.is_some_and(|flush| flush.scanouts != 0);
+        if waited && !waits || self.state.is_pulling() {
             turn = self.work_control(ring, rings.memory);
             self.paint(ring.live());
         }

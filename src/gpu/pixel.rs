@@ -58,6 +58,19 @@ pub fn to_display_order(format: Format, pixels: &mut [u8]) {
     }
 }
 
+/// The way back: from the display's order to `format`'s.
+pub fn from_display_order(format: Format, pixels: &mut [u8]) {
+    match format {
+        // The only one that is not its own way back: its bytes are turned by one place.
+        Format::A8B8G8R8 | Format::X8B8G8R8 => {
+            for pixel in pixels.as_chunks_mut::<4>().0 {
+                *pixel = u32::from_ne_bytes(*pixel).rotate_left(8).to_le_bytes();
+            }
+        }
+        _ => to_display_order(format, pixels),
+    }
+}
+
 fn each(pixels: &mut [u8], convert: impl Fn([u8; 4]) -> u32) {
     for pixel in pixels.as_chunks_mut::<4>().0 {
         *pixel = convert(*pixel).to_ne_bytes();

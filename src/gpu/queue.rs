@@ -1,12 +1,16 @@
 //! What is in flight of one of the device's queues: the chain popped last, and the answers not given back yet.
 
+use std::time::Instant;
+
 use log::debug;
 
 use super::command::{
-    Command, DecodeError, EDID_SIZE, Header, MAX_FIXED, Status, encode_edid, encode_header, encode_uuid, kind,
+    Command, DecodeError, EDID_SIZE, HEADER_SIZE, Header, MAX_FIXED, Status, encode_capset_info, encode_edid,
+    encode_header, encode_uuid, kind,
 };
 use super::dialog::Question;
 use super::edid;
+use super::fences::{Fences, Point, Timeline};
 use super::state::{Outcome, State};
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
@@ -26,6 +30,10 @@ pub struct Queue {
     chain: Chain,
     /// No more than a turn's commands, and one that was held.
     answered: Vec<Answered>,
+    /// Answered, but not to be given back before the renderer has done its part.
+    fences: Fences<Answered>,
+    /// When that will be, for the command at hand.
+    point: Option<Point>,
 }
 
 /// A chain with its response written.
@@ -42,6 +50,8 @@ pub enum Executed {
     Answered,
     /// Only the display can answer it.
     Held(Held),
+    /// It is done, and answered once the display took the frame before.
+    Waits(Waiting),
     /// The transfer under way has to be done before; the chain is still to be executed.
     Postponed,
 }
@@ -53,6 +63,17 @@ pub struct Held {
     pub header: Header,
     /// What it asks.
     pub question: Question,
+}
+
+/// A flush that waits for the display to take the frame before; its chain is the one popped last.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// Its header.
+    pub header: Header,
+    /// The scanouts whose frames are still to be taken, by bit.
+    pub scanouts: u16,
+    /// Since when it waits.
+    pub since: Instant,
 }
 
 impl Queue {
@@ -67,7 +88,8 @@ impl Queue {
     }
 
     fn new(for_cursor: bool) -> Self {
-        Self { for_cursor, chain: Chain::default(), answered: Vec::with_capacity(COMMANDS_A_TURN + 1) }
+        let answered = Vec::with_capacity(COMMANDS_A_TURN + 1);
+        Self { for_cursor, chain: Chain::default(), answered, fences: Fences::default(), point: None }
     }
 
     /// Pops the next chain.
@@ -78,6 +100,17 @@ impl Queue {
     /// Forgets what is in flight: the ring was reset.
     pub fn reset(&mut self) {
         self.answered.clear();
+        self.fences.clear();
+    }
+
+    /// The renderer has come to `point`.
+    pub fn reached(&mut self, point: Point) {
+        self.fences.reached(point, |answer| self.answered.push(answer));
+    }
+
+    /// Nothing is waited for any longer.
+    pub fn give_up(&mut self) {
+        self.fences.give_up(|answer| self.answered.push(answer));
     }
 
     /// Executes the popped command and answers it, if it may.
@@ -101,7 +134,14 @@ impl Queue {
                     }
                     state.finish_pull();
                 }
-                state.execute(&command, &self.chain, memory)
+                let outcome = state.execute(&header, &command, &self.chain, memory);
+                if header.is_fenced() {
+                    self.point = state.fence(Timeline::of(&header));
+                }
+                if matches!(command, Command::CtxDestroy) {
+                    self.fences.context_gone(header.ctx_id, |answer| self.answered.push(answer));
+                }
+                outcome
             }
             Err(DecodeError::Unknown { .. }) => Outcome::Status(Status::ErrUnspec),
             Err(DecodeError::Short { .. }) => Outcome::Status(Status::ErrInvalidParameter),
@@ -114,20 +154,48 @@ impl Queue {
                 self.answer(memory, &header, &encode_header(status, &header));
             }
             Outcome::Uuid(uuid) => self.answer(memory, &header, &encode_uuid(&header, &uuid)),
+            Outcome::CapsetInfo { id, max_version, max_size } => {
+                self.answer(memory, &header, &encode_capset_info(&header, id, max_version, max_size));
+            }
+            Outcome::Capset { id, version } => {
+                let capset = state.capset(id, version).unwrap_or_default();
+                self.answer_with(memory, &header, &encode_header(Status::OkCapset, &header), capset);
+            }
             Outcome::Ask(question) => return Executed::Held(Held { header, question }),
+            Outcome::Wait(scanouts) => return Executed::Waits(Waiting { header, scanouts, since: Instant::now() }),
         }
         Executed::Answered
     }
 
     /// Writes the response of the chain popped last. One that does not fit becomes an error that does; where not even
     /// that fits, nothing is written.
+    ///
+    /// The guest has it with the next [`Queue::give_back`]; that of a fenced command once the renderer is there, and after
+    /// those before it on its timeline.
     pub fn answer(&mut self, memory: &GuestMemory, header: &Header, response: &[u8]) {
+        self.answer_with(memory, header, response, &[]);
+    }
+
+    /// The same, of a response in two parts.
+    fn answer_with(&mut self, memory: &GuestMemory, header: &Header, response: &[u8], rest: &[u8]) {
         let room = self.chain.writable_len();
-        let short = encode_header(Status::ErrUnspec, header);
-        let response = if response.len() as u64 <= room { response } else { &short };
-        let fits = response.len() as u64 <= room;
-        let written = if fits { self.chain.write_at(memory.map(), 0, response) } else { 0 };
-        self.answered.push(Answered { head: self.chain.head(), written: u32::try_from(written).unwrap_or(0) });
+        let map = memory.map();
+        let written = if (response.len() as u64).saturating_add(rest.len() as u64) <= room {
+            let written = self.chain.write_at(map, 0, response);
+            written.saturating_add(self.chain.write_at(map, written as u64, rest))
+        } else if HEADER_SIZE as u64 <= room {
+            self.chain.write_at(map, 0, &encode_header(Status::ErrUnspec, header))
+        } else {
+            0
+        };
+        let answer = Answered { head: self.chain.head(), written: u32::try_from(written).unwrap_or(0) };
+        let timeline = Timeline::of(header);
+        let point = self.point.take();
+        let point = point.or_else(|| self.fences.last_on(timeline).filter(|_| header.is_fenced()));
+        match point {
+            Some(point) => self.fences.wait(timeline, point, answer),
+            None => self.answered.push(answer),
+        }
     }
 
     /// Answers with an EDID of our own making.

@@ -82,6 +82,15 @@ impl Rect {
     }
 }
 
+/// The smallest rectangle that holds both.
+pub fn enclose(a: Option<Rect>, b: &Rect) -> Rect {
+    let Some(a) = a else { return *b };
+    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
+    let right = a.right().max(b.right()).saturating_sub(u64::from(x));
+    let bottom = a.bottom().max(b.bottom()).saturating_sub(u64::from(y));
+    Rect::new(x, y, u32::try_from(right).unwrap_or(u32::MAX), u32::try_from(bottom).unwrap_or(u32::MAX))
+}
+
 /// Start and length of what two spans `[start, end)` share.
 fn overlap(a: (u32, u64), b: (u32, u64)) -> Option<(u32, u32)> {
     let start = a.0.max(b.0);

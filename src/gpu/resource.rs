@@ -1,28 +1,39 @@
-//! 2D resources: a host copy of the pixels, the guest's backing, and the transfer from one to the other.
+//! What the guest draws into: 2D resources, whose pixels are host copies; textures of the renderer; blobs, which are
+//! guest memory.
 //!
-//! The host copy is in the display's pixel order, whatever the resource's format. A transfer compares while it
-//! copies: tiles whose pixels are the same as before are neither written nor marked, and are never sent.
+//! Whatever it is, a display is shown an [`Image`]: host memory in its own pixel order, with the version of each tile.
+//!
+//! Where displays take DMABUFs the host copy moves, when it is first shown, to memory that is one ([`Image::export`]).
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::io;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
+use log::debug;
+
 use super::backing::Backing;
+use super::blob::Blob;
 use super::budget::{Budget, Charge};
-use super::command::Status;
-use super::pixel::{self, Format, PIXEL};
+use super::command::{Create3d, Status};
+use super::dmabuf::{self, Dmabuf};
+use super::pixel::PIXEL;
 use super::rect::Rect;
 use super::tiles::{TILE_H, TILE_W, TileMap};
+use super::trim;
+use super::udmabuf::{Export, Exporter, Pages};
+use super::view::View;
+use super::virgl::Texture;
+use crate::vhost_proto::memory::GuestMemory;
 
 /// Largest width and height: what QEMU's surfaces can have.
 pub const MAX_SIDE: u32 = 32767;
 /// What a resource costs beside its pixels, generously: so that a hundred thousand tiny ones are counted as well. And the
 /// pages at both ends of its pixels: while it is there they can't go back to the host, though its neighbours are gone.
 const OVERHEAD: u64 = 512 + 2 * 4096;
-/// Bytes copied at a time where nothing is compared: few enough that the copy is not left to the processor's string
-/// instruction, which for lines that are half in the cache takes twice as long (measured).
-const PIECE: usize = 512;
-/// Pixels compared at a time: they and their host copies stay in the first-level cache.
-const CHUNK: u32 = 16 * TILE_W;
+/// [`PIXEL`], as a DMABUF's stride says it.
+const PIXEL_BYTES: u32 = 4;
+const _: () = assert!(PIXEL_BYTES as usize == PIXEL);
 
 /// The host copy of a resource's pixels: rows without gaps, four bytes a pixel, B, G, R, A.
 ///
@@ -32,15 +43,48 @@ const CHUNK: u32 = 16 * TILE_W;
 pub struct Image {
     width: u32,
     height: u32,
-    pixels: RefCell<Box<[u8]>>,
+    pixels: RefCell<Store>,
+    /// What came of the first attempt to make a DMABUF of it.
+    exported: OnceCell<Option<(Rc<Dmabuf>, Export)>>,
     /// By tile, row after row: the number of the transfer that made it what it is. Tiles that have the same number in
     /// two images of one size have the same pixels.
     versions: RefCell<Box<[u64]>>,
     _charge: Charge,
 }
 
+/// The memory of a host copy.
+#[derive(Debug)]
+enum Store {
+    Own(Box<[u8]>),
+    /// What a display can use in place; it may be longer.
+    Shared(Pages),
+}
+
+impl Deref for Store {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(pages) => pages,
+        }
+    }
+}
+
+impl DerefMut for Store {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(pages) => pages,
+        }
+    }
+}
+
 impl Image {
-    fn new(width: u32, height: u32, budget: &Rc<Budget>) -> Option<Rc<Self>> {
+    /// A black one.
+    ///
+    /// `None` where the budget or the host has no memory for it.
+    pub fn new(width: u32, height: u32, budget: &Rc<Budget>) -> Option<Rc<Self>> {
         let bytes = u64::from(width).checked_mul(u64::from(height))?.checked_mul(PIXEL as u64)?;
         // A map of what changed, and two on a scanout.
         let maps = TileMap::bytes(width, height).checked_mul(3)?;
@@ -53,8 +97,47 @@ impl Image {
         Vec::<u8>::new().try_reserve_exact(len).ok()?;
         let pixels = vec![0; len].into_boxed_slice();
         let versions = vec![0; usize::try_from(tiles).ok()?].into_boxed_slice();
-        let (pixels, versions) = (RefCell::new(pixels), RefCell::new(versions));
-        Some(Rc::new(Self { width, height, pixels, versions, _charge: charge }))
+        let (pixels, versions) = (RefCell::new(Store::Own(pixels)), RefCell::new(versions));
+        Some(Rc::new(Self { width, height, pixels, exported: OnceCell::new(), versions, _charge: charge }))
+    }
+
+    /// The DMABUF that its memory is from now on; `None` where it can't be made one, which is found out once.
+    pub fn export(&self, exporter: &Exporter) -> Option<Rc<Dmabuf>> {
+        let exported = self.exported.get_or_init(|| {
+            let moved = self.move_to(exporter);
+            moved
+                .inspect_err(|error| debug!("a resource of {}×{} goes as pixels: {error}", self.width, self.height))
+                .ok()
+        });
+        exported.as_ref().map(|(buffer, _)| Rc::clone(buffer))
+    }
+
+    fn move_to(&self, exporter: &Exporter) -> io::Result<(Rc<Dmabuf>, Export)> {
+        let mut pixels = self.pixels.borrow_mut();
+        let (mut pages, fd, export) = exporter.export(pixels.len())?;
+        for (to, from) in pages.iter_mut().zip(pixels.iter()) {
+            *to = *from;
+        }
+        export.written(&fd);
+        *pixels = Store::Shared(pages);
+        trim::trim();
+        let buffer = Dmabuf {
+            fd,
+            width: self.width,
+            height: self.height,
+            stride: self.width.saturating_mul(PIXEL_BYTES),
+            fourcc: dmabuf::DISPLAY_ORDER,
+            modifier: Some(dmabuf::LINEAR),
+            y_0_top: false,
+        };
+        Ok((Rc::new(buffer), export))
+    }
+
+    /// A transfer is done: what it wrote is for the display to see.
+    pub fn written(&self) {
+        if let Some(Some((buffer, export))) = self.exported.get() {
+            export.written(&buffer.fd);
+        }
     }
 
     /// Tiles in a row.
@@ -63,7 +146,7 @@ impl Image {
     }
 
     /// Notes that the transfer of that `number`, within `rect`, made the marked tiles what they are.
-    fn note_changes(&self, rect: &Rect, changed: &TileMap, number: u64) {
+    pub fn note_changes(&self, rect: &Rect, changed: &TileMap, number: u64) {
         if changed.is_empty() {
             return;
         }
@@ -99,20 +182,25 @@ impl Image {
         self.width as usize * PIXEL
     }
 
+    /// Gives the pixels to `write`.
+    pub fn with_pixels_mut<T>(&self, write: impl FnOnce(&mut [u8]) -> T) -> T {
+        write(&mut self.pixels.borrow_mut())
+    }
+
     /// Gives the pixels to `read`.
     pub fn with_pixels<T>(&self, read: impl FnOnce(&[u8]) -> T) -> T {
         read(&self.pixels.borrow())
     }
 }
 
-/// A 2D resource.
+/// A resource.
 #[derive(Debug)]
 pub struct Resource {
-    image: Rc<Image>,
-    format: Format,
+    /// Where its pixels are.
+    pub pixels: Pixels,
+    /// The renderer's: of a 3D resource always, of another one since a context attached it.
+    pub texture: Option<Texture>,
     backing: Option<(Backing, Charge)>,
-    /// The tiles that the latest transfer changed.
-    changed: TileMap,
     /// The scanouts that show it, by bit.
     pub shown_on: u16,
     /// Whether a scanout ever showed it.
@@ -121,125 +209,178 @@ pub struct Resource {
     pub uuid: Option<[u8; 16]>,
 }
 
+/// Where a resource's pixels are.
+#[derive(Debug)]
+pub enum Pixels {
+    /// In a host copy: a 2D resource.
+    Copy(View),
+    /// In the renderer: a 3D resource.
+    Texture(Drawn),
+    /// In guest memory, and they are pixels only once they are shown: a blob.
+    Blob(Blob),
+}
+
+/// A 3D resource's pixels.
+#[derive(Debug)]
+pub struct Drawn {
+    pub width: u32,
+    pub height: u32,
+    /// The renderer's number of its format; those of the eight formats of 2D resources are VIRTIO's.
+    pub format: u32,
+    /// The host copy that is shown of it.
+    pub view: Option<View>,
+    /// What came of the first attempt to share it with a display.
+    pub shared: Option<Option<Rc<Dmabuf>>>,
+    _charge: Charge,
+}
+
 impl Resource {
-    /// A black one without backing.
+    fn new(pixels: Pixels) -> Self {
+        Self { pixels, texture: None, backing: None, shown_on: 0, was_shown: false, uuid: None }
+    }
+
+    /// A 2D resource, black and without backing.
     ///
     /// # Errors
-    /// An unknown format or an impossible size; more memory than the budget has.
-    pub fn new(format: u32, width: u32, height: u32, budget: &Rc<Budget>) -> Result<Self, Status> {
-        let format = Format::from_u32(format).ok_or(Status::ErrInvalidParameter)?;
-        if width == 0 || height == 0 || width > MAX_SIDE || height > MAX_SIDE {
-            return Err(Status::ErrInvalidParameter);
+    /// As [`View::new`].
+    pub fn new_2d(format: u32, width: u32, height: u32, budget: &Rc<Budget>) -> Result<Self, Status> {
+        View::new(format, width, height, budget).map(|view| Self::new(Pixels::Copy(view)))
+    }
+
+    /// A 3D resource, which was charged for.
+    pub fn new_3d(args: &Create3d, texture: Texture, charge: Charge) -> Self {
+        let Create3d { width, height, format, .. } = *args;
+        let drawn = Drawn { width, height, format, view: None, shared: None, _charge: charge };
+        Self { texture: Some(texture), ..Self::new(Pixels::Texture(drawn)) }
+    }
+
+    /// A blob.
+    pub fn new_blob(blob: Blob) -> Self {
+        Self::new(Pixels::Blob(blob))
+    }
+
+    /// Its size in pixels; a blob has none of its own.
+    pub fn size(&self) -> Option<Rect> {
+        match &self.pixels {
+            Pixels::Copy(view) => Some(view.image().rect()),
+            Pixels::Texture(drawn) => Some(Rect::of_size(drawn.width, drawn.height)),
+            Pixels::Blob(_) => None,
         }
-        let image = Image::new(width, height, budget).ok_or(Status::ErrOutOfMemory)?;
-        let changed = TileMap::new(width, height).ok_or(Status::ErrOutOfMemory)?;
-        Ok(Self { image, format, backing: None, changed, shown_on: 0, was_shown: false, uuid: None })
     }
 
-    /// The host copy.
-    pub fn image(&self) -> &Rc<Image> {
-        &self.image
+    /// The image that it is shown by, if it is a 2D resource or a texture that was shown already.
+    pub fn image(&self) -> Option<&Rc<Image>> {
+        match &self.pixels {
+            Pixels::Copy(view) => Some(view.image()),
+            Pixels::Texture(drawn) => drawn.view.as_ref().map(View::image),
+            Pixels::Blob(_) => None,
+        }
     }
 
-    /// The backing's place: for attaching, detaching, and looking it up anew.
-    pub fn backing_mut(&mut self) -> &mut Option<(Backing, Charge)> {
-        &mut self.backing
+    /// Whether what it shows is brought into its host copy only when it shall be seen.
+    pub fn is_read_late(&self) -> bool {
+        self.texture.is_some() || !matches!(self.pixels, Pixels::Copy(_))
     }
 
-    /// Whether TRANSFER_TO_HOST_2D of `rect`, from byte `offset` of the backing on, can be done: row by row at the
-    /// resource's own stride.
+    /// Its host copies.
+    pub fn views_mut(&mut self) -> impl Iterator<Item = &mut View> {
+        let (one, many) = match &mut self.pixels {
+            Pixels::Copy(view) => (Some(view), None),
+            Pixels::Texture(drawn) => (drawn.view.as_mut(), None),
+            Pixels::Blob(blob) => (None, Some(blob.views_mut())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// The guest memory that it was given.
+    pub fn backing(&self) -> Option<&Backing> {
+        self.backing.as_ref().map(|(backing, _)| backing)
+    }
+
+    /// Gives it guest memory.
+    pub fn attach(&mut self, backing: Backing, charge: Charge) {
+        if let Some(texture) = &mut self.texture {
+            texture.attach(&backing);
+        }
+        self.backing = Some((backing, charge));
+    }
+
+    /// Takes its guest memory away. `false` where it had none.
+    pub fn detach(&mut self) -> bool {
+        if let Some(texture) = &mut self.texture {
+            texture.detach();
+        }
+        self.backing.take().is_some()
+    }
+
+    /// The renderer has it as well from now on.
+    pub fn set_texture(&mut self, mut texture: Texture) {
+        if let Some(backing) = self.backing() {
+            texture.attach(backing);
+        }
+        self.texture = Some(texture);
+    }
+
+    /// The guest's memory map is another now.
+    pub fn memory_changed(&mut self, memory: &GuestMemory) {
+        let Some((backing, _)) = &mut self.backing else { return };
+        backing.memory_changed(memory);
+        if let Some(texture) = &mut self.texture {
+            texture.attach(backing);
+        }
+    }
+
+    /// Whether TRANSFER_TO_HOST_2D of `rect`, from byte `offset` of the backing on, can be done with a 2D resource: row by
+    /// row at its own stride.
     ///
     /// # Errors
     /// A rectangle that does not lie in the resource, rows that do not lie in the backing, no backing.
-    pub fn check_transfer(&self, rect: &Rect, offset: u64) -> Result<(), Status> {
-        let (backing, _) = self.backing.as_ref().ok_or(Status::ErrUnspec)?;
-        if !self.image.rect().contains(rect) {
+    pub fn check_transfer(&self, view: &View, rect: &Rect, offset: u64) -> Result<(), Status> {
+        let backing = self.backing().ok_or(Status::ErrUnspec)?;
+        let image = view.image();
+        if !image.rect().contains(rect) {
             return Err(Status::ErrInvalidParameter);
         }
-        if rect.is_empty() {
-            return Ok(());
-        }
-        let rows_before_last = u64::from(rect.height).saturating_sub(1);
-        let last_row = (self.image.stride() as u64).checked_mul(rows_before_last).and_then(|at| at.checked_add(offset));
-        let end = last_row.and_then(|at| at.checked_add(u64::from(rect.width) * PIXEL as u64));
-        if end.is_none_or(|end| end > backing.len()) {
+        if !rect.is_empty() && end_of(rect, offset, image.stride() as u64).is_none_or(|end| end > backing.len()) {
             return Err(Status::ErrInvalidParameter);
         }
         Ok(())
     }
 
-    /// Brings the pixels of `rect` over from the backing, as far as [`Resource::check_transfer`] would let it. Returns
-    /// which tiles changed; who uses that clears it. No two transfers, of whichever resources, have the same `number`.
-    pub fn transfer(&mut self, rect: &Rect, offset: u64, number: u64) -> &mut TileMap {
-        // A backing that ends early leaves the rest as it was.
-        let _ = self.copy(rect, offset);
-        self.image.note_changes(rect, &self.changed, number);
-        &mut self.changed
+    /// Brings the pixels of `rect` over from the backing of a 2D resource, as far as [`Resource::check_transfer`] would
+    /// let it. `None` where there is nothing to bring; else as [`View::read_backing`].
+    pub fn transfer(&mut self, rect: &Rect, offset: u64, number: u64) -> Option<&mut TileMap> {
+        let (backing, _) = self.backing.as_ref()?;
+        let Pixels::Copy(view) = &mut self.pixels else { return None };
+        let stride = view.image().stride();
+        Some(view.read_backing(backing, rect, offset, stride, number))
     }
 
-    fn copy(&mut self, rect: &Rect, offset: u64) -> Option<()> {
-        let (backing, _) = self.backing.as_ref()?;
-        let stride = self.image.stride();
-        let mut pixels = self.image.pixels.borrow_mut();
-        let mut reader = backing.reader();
-        let mut fresh = [0; CHUNK as usize * PIXEL];
-        let end = rect.x.checked_add(rect.width)?;
-        let as_it_is = self.format.is_display_order();
-        for (line, y) in (rect.y..rect.y.checked_add(rect.height)?).enumerate() {
-            let tile_y = y / TILE_H;
-            let mut from = offset + (stride * line) as u64;
-            let mut x = rect.x;
-            while x < end {
-                let at = y as usize * stride + x as usize * PIXEL;
-                if self.changed.all_marked(x / TILE_W..end.div_ceil(TILE_W), tile_y) {
-                    // An earlier line has told all there is to learn of the tiles that are left of this one.
-                    let row = pixels.get_mut(at..at + (end - x) as usize * PIXEL)?;
-                    for piece in row.chunks_mut(PIECE) {
-                        if !reader.read(from, piece) {
-                            return None;
-                        }
-                        from += piece.len() as u64;
-                    }
-                    pixel::to_display_order(self.format, row);
-                    break;
-                }
-                // Piece by piece, each within whole tiles but at the rectangle's edges.
-                let next = (x / TILE_W * TILE_W).saturating_add(CHUNK).min(end);
-                let len = (next - x) as usize * PIXEL;
-                let old = pixels.get_mut(at..at + len)?;
-                if !(as_it_is && reader.holds(from, old)) {
-                    let new = fresh.get_mut(..len)?;
-                    if !reader.read(from, new) {
-                        return None;
-                    }
-                    pixel::to_display_order(self.format, new);
-                    take_changes(old, new, x, tile_y, &mut self.changed);
-                }
-                from += len as u64;
-                x = next;
-            }
+    /// Brings a blob's views up to date where they shall be seen, and gives each to `show` with what changed and the
+    /// rectangle that was read. Returns how many pixels that were.
+    pub fn read_blob(&mut self, number: &mut u64, mut show: impl FnMut(&Rc<Image>, &mut TileMap, &Rect)) -> u64 {
+        let (Some((backing, _)), Pixels::Blob(blob)) = (&self.backing, &mut self.pixels) else { return 0 };
+        let mut read = 0;
+        for (frame, view) in blob.shown_mut() {
+            let Some(rect) = view.take_unread() else { continue };
+            *number += 1;
+            read += rect.area();
+            let image = Rc::clone(view.image());
+            show(
+                &image,
+                view.read_backing(backing, &rect, frame.start_of(&rect), frame.stride as usize, *number),
+                &rect,
+            );
         }
-        Some(())
+        read
     }
 }
 
-/// Brings `old`, a piece of one row from column `x` on, up to `new`, and marks the tiles in which they differed.
-///
-/// Tile by tile, so that what is written has just been read, and for [`PIECE`]'s reason.
-fn take_changes(old: &mut [u8], new: &[u8], x: u32, tile_y: u32, changed: &mut TileMap) {
-    let tile = TILE_W as usize * PIXEL;
-    // The first tile may begin before the piece.
-    let into = (x % TILE_W) as usize * PIXEL;
-    let first = (tile - into).min(old.len());
-    let (old_head, old_rest) = old.split_at_mut(first);
-    let (new_head, new_rest) = new.split_at(first);
-    let pieces = std::iter::once((old_head, new_head)).chain(old_rest.chunks_mut(tile).zip(new_rest.chunks(tile)));
-    for (tile_x, (old, new)) in (x / TILE_W..).zip(pieces) {
-        if old != new {
-            old.copy_from_slice(new);
-            changed.mark(tile_x, tile_y);
-        }
-    }
+/// Where the last pixel of `rect` ends, if the first begins at `offset` and rows are `stride` bytes apart.
+pub fn end_of(rect: &Rect, offset: u64, stride: u64) -> Option<u64> {
+    let rows_before_last = u64::from(rect.height).saturating_sub(1);
+    let last_row = stride.checked_mul(rows_before_last)?.checked_add(offset)?;
+    last_row.checked_add(u64::from(rect.width).checked_mul(PIXEL as u64)?)
 }
 
 /// Marks in `out` the tiles in which two images of the same size differ. Of a tile that is marked already, or that is

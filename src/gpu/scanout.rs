@@ -1,18 +1,51 @@
 //! What one scanout shows and what its display still has to be told. No I/O.
 //!
-//! Two tile maps, in resource coordinates: `stale` is where the display's pixels may differ from the resource's host
-//! copy; `due` is what the guest has flushed of that and the display has not got yet. Each comes with a rectangle that
+//! Pixels have two tile maps, in resource coordinates: `stale` is where the display's pixels may differ from the resource's
+//! host copy; `due` is what the guest has flushed of that and the display has not got yet. Each comes with a rectangle that
 //! encloses it: tiles alone would say too much. While a display is slow, `due` grows together and the newest pixels go
 //! out later.
+//!
+//! A DMABUF ([`Frames`]) is handed over once, and then the display is told to look at it anew. It says when it did, and until
+//! then is told nothing of the next frame, nor given another buffer: so nobody draws ahead of it, and no more than one buffer
+//! of a scanout is on its way, however fast a guest changes them.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::command::{ResourceId, Status};
-use super::rect::Rect;
+use super::dmabuf::Dmabuf;
+use super::frames::Frames;
+use super::rect::{Rect, enclose};
 use super::resource::{self, Image};
 use super::tiles::{Sweep, TILE_H, TILE_W, TileMap};
 
-/// The resource on a scanout.
+/// How long a guest waits for a display that does not take a frame: as long as QEMU does before it says that a window
+/// hangs.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is on a scanout.
+#[derive(Debug)]
+enum Content {
+    Pixels(Shown),
+    Frames(Frames),
+}
+
+/// What the present display was told to show; an update without it crashes QEMU.
+#[derive(Debug, Default)]
+enum Told {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A surface of this size.
+    Surface(u32, u32),
+    /// Part of a buffer. `new`: no frame of it was sent yet. The host copy is kept (and counted) for as long as the display
+    /// has its memory.
+    Buffer { buffer: Rc<Dmabuf>, rect: Rect, new: bool, _image: Option<Rc<Image>> },
+    /// To let its buffer go: what it shows now is of no use.
+    Release,
+}
+
+/// A resource on a scanout that is shown by its pixels.
 #[derive(Debug)]
 struct Shown {
     id: ResourceId,
@@ -32,11 +65,12 @@ struct Shown {
 /// One scanout.
 #[derive(Debug, Default)]
 pub struct Scanout {
-    shown: Option<Shown>,
-    /// The size of the surface that the present display was told to make; an update without one crashes QEMU.
-    surface: Option<(u32, u32)>,
+    content: Option<Content>,
+    told: Told,
     /// The update that may not be wholly sent yet.
     under_way: Option<Rect>,
+    /// Since when the display has a frame that it has not taken.
+    frame_out: Option<Instant>,
 }
 
 /// The next thing to tell the display about a scanout.
@@ -53,17 +87,36 @@ pub enum Step {
         /// Their image.
         image: Rc<Image>,
     },
+    /// Show this part of this buffer from now on.
+    Buffer(Rc<Dmabuf>, Rect),
+    /// This part of the buffer changed, in scanout coordinates. The display says when it took it: [`Scanout::taken`].
+    Frame(Rect),
+    /// Let the buffer go.
+    Release,
 }
 
 impl Scanout {
     /// The resource that it shows.
     pub fn resource(&self) -> Option<ResourceId> {
-        self.shown.as_ref().map(|shown| shown.id)
+        match self.content.as_ref()? {
+            Content::Pixels(shown) => Some(shown.id),
+            Content::Frames(frames) => Some(frames.id),
+        }
+    }
+
+    /// Whether it shows this image, or a part of it.
+    pub fn shows(&self, image: &Rc<Image>) -> bool {
+        match &self.content {
+            Some(Content::Pixels(shown)) => Rc::ptr_eq(&shown.image, image),
+            Some(Content::Frames(frames)) => frames.image.as_ref().is_some_and(|shown| Rc::ptr_eq(shown, image)),
+            None => false,
+        }
     }
 
     /// Whether the part `rect` of `image` can take the place of what is shown without all of it being sent.
     pub fn can_flip_to(&self, image: &Image, rect: Rect) -> bool {
-        self.shown.as_ref().is_some_and(|shown| shown.rect == rect && shown.image.rect() == image.rect())
+        let Some(Content::Pixels(shown)) = &self.content else { return false };
+        shown.rect == rect && shown.image.rect() == image.rect()
     }
 
     /// Shows the part `rect` of a resource from now on, once that is flushed. What the display already has of the same
@@ -74,9 +127,9 @@ impl Scanout {
     /// No memory for the tile maps; what was shown stays.
     pub fn show(&mut self, id: ResourceId, image: &Rc<Image>, rect: Rect) -> Result<u64, Status> {
         let mut read = 0;
-        match &mut self.shown {
-            Some(shown) if Rc::ptr_eq(&shown.image, image) && shown.rect == rect => {}
-            Some(shown) if shown.image.rect() == image.rect() && shown.rect == rect => {
+        match &mut self.content {
+            Some(Content::Pixels(shown)) if Rc::ptr_eq(&shown.image, image) && shown.rect == rect => {}
+            Some(Content::Pixels(shown)) if shown.image.rect() == image.rect() && shown.rect == rect => {
                 read = resource::mark_difference(&shown.image, image, &mut shown.stale);
                 if let Some(under_way) = self.under_way {
                     // The rest of it is read from the old image, which the guest may draw into from now on.
@@ -86,41 +139,96 @@ impl Scanout {
                 shown.id = id;
                 shown.image = Rc::clone(image);
             }
-            other => *other = Some(Shown::new(id, image, rect).ok_or(Status::ErrOutOfMemory)?),
+            other => *other = Some(Content::Pixels(Shown::new(id, image, rect).ok_or(Status::ErrOutOfMemory)?)),
         }
         Ok(read)
     }
 
-    /// Shows nothing from now on.
-    pub fn disable(&mut self) {
-        self.shown = None;
+    /// Shows the part `rect` of a resource from now on, out of a buffer that others draw into. `false`, and nothing done,
+    /// where a display can't be told of that part ([`Dmabuf::seen_as`]): its pixels have to be shown.
+    #[must_use]
+    pub fn show_dmabuf(&mut self, id: ResourceId, buffer: Rc<Dmabuf>, rect: Rect) -> bool {
+        self.show_frames(Frames::new(id, buffer, None, rect))
     }
 
-    /// As new: the device was reset, and so was the display's surface.
+    /// The same out of `buffer` that is the memory of `image`: only what changed there is told.
+    #[must_use]
+    pub fn show_exported(&mut self, id: ResourceId, image: &Rc<Image>, buffer: Rc<Dmabuf>, rect: Rect) -> bool {
+        self.show_frames(Frames::new(id, buffer, Some(Rc::clone(image)), rect))
+    }
+
+    fn show_frames(&mut self, new: Frames) -> bool {
+        if new.buffer.seen_as(&new.rect).is_none() {
+            return false;
+        }
+        match &mut self.content {
+            Some(Content::Frames(frames)) if Rc::ptr_eq(&frames.buffer, &new.buffer) && frames.rect == new.rect => {
+                frames.id = new.id;
+            }
+            content => *content = Some(Content::Frames(new)),
+        }
+        true
+    }
+
+    /// Shows nothing from now on.
+    pub fn disable(&mut self) {
+        self.content = None;
+    }
+
+    /// As new: the device was reset, and so was the display's surface. What it has of buffers and frames it still has.
     pub fn reset(&mut self) {
-        *self = Self::default();
+        let told = match std::mem::take(&mut self.told) {
+            Told::Surface(..) => Told::Nothing,
+            other => other,
+        };
+        *self = Self { told, frame_out: self.frame_out, ..Self::default() };
     }
 
     /// The resource's pixels changed within `rect`, in the tiles of `changed`.
     pub fn changed(&mut self, changed: &TileMap, rect: &Rect) {
-        if let Some(shown) = &mut self.shown {
-            // They are maps of the same image.
-            let _ = shown.stale.union_with(changed);
-            shown.stale_within = Some(enclose(shown.stale_within, rect));
+        match &mut self.content {
+            Some(Content::Pixels(shown)) => {
+                // They are maps of the same image.
+                let _ = shown.stale.union_with(changed);
+                shown.stale_within = Some(enclose(shown.stale_within, rect));
+            }
+            Some(Content::Frames(frames)) => frames.changed(changed, rect),
+            None => {}
         }
     }
 
     /// The guest wants the pixels of `rect`, in resource coordinates, to be seen.
     pub fn flush(&mut self, rect: Rect) {
-        if let Some(shown) = &mut self.shown {
+        match &mut self.content {
+            Some(Content::Pixels(shown)) => shown.flush(rect),
+            Some(Content::Frames(frames)) => frames.flush(rect),
+            None => {}
+        }
+    }
+
+    /// The same where it is shown out of a buffer that others draw into: nothing is to be read before.
+    pub fn flush_frame(&mut self, rect: Rect) -> bool {
+        match &mut self.content {
+            Some(Content::Frames(frames)) if frames.image.is_none() => {
+                frames.flush(rect);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The same of a part that is there before the rest of the picture: pixels can go ahead, a frame is shown whole.
+    pub fn flush_part(&mut self, rect: Rect) {
+        if let Some(Content::Pixels(shown)) = &mut self.content {
             shown.flush(rect);
         }
     }
 
     /// A new display that was told nothing yet.
     pub fn new_display(&mut self) {
-        self.surface = None;
+        self.told = Told::Nothing;
         self.under_way = None;
+        self.frame_out = None;
     }
 
     /// The display got all that [`Scanout::next_step`] gave.
@@ -128,23 +236,99 @@ impl Scanout {
         self.under_way = None;
     }
 
-    /// What to tell the display next, as told from then on: updates have at most `max_pixels`, and whole rows.
-    pub fn next_step(&mut self, max_pixels: u32) -> Option<Step> {
-        let size = self.shown.as_ref().map(|shown| (shown.rect.width, shown.rect.height));
-        if self.surface != size {
-            self.surface = size;
-            if let Some(shown) = &mut self.shown {
-                shown.begin_anew();
-            }
-            let (width, height) = size.unwrap_or_default();
-            return Some(Step::Surface(width, height));
-        }
-        let shown = self.shown.as_mut()?;
-        let from = shown.next_band(max_pixels)?;
-        let at = from.relative_to(&shown.rect)?;
-        self.under_way = Some(from);
-        Some(Step::Update { at, from, image: Rc::clone(&shown.image) })
+    /// Whether the display has a frame that it has not taken, so that the next one has to wait.
+    pub fn is_waiting(&self) -> bool {
+        self.frame_out.is_some()
     }
+
+    /// Whether a guest that wants the next frame to be seen should wait as well, so that it does not draw faster than frames
+    /// are shown: the display has not taken the last one, and is not known to hang. What is still being drawn (`draws`) is
+    /// taken to be seen.
+    pub fn holds_guest(&self, draws: bool) -> bool {
+        self.waits_with(draws) == Some(false)
+    }
+
+    /// Whether the next frame has been waiting for the display to take the last one for longer than anybody should.
+    pub fn misses_frame(&self) -> bool {
+        self.waits_with(false) == Some(true)
+    }
+
+    /// Where the next frame waits: whether too long.
+    fn waits_with(&self, draws: bool) -> Option<bool> {
+        let due = matches!(&self.content, Some(Content::Frames(frames)) if draws || frames.is_due());
+        self.frame_out.filter(|_| due).map(|since| since.elapsed() >= PATIENCE)
+    }
+
+    /// The display took the frame.
+    pub fn taken(&mut self) {
+        self.frame_out = None;
+    }
+
+    /// What to tell the display next, as told from then on: updates have at most `max_pixels`, and whole rows. Buffers are
+    /// handed over only where the display `takes_buffers` already.
+    pub fn next_step(&mut self, max_pixels: u32, takes_buffers: bool) -> Option<Step> {
+        if let Told::Buffer { rect, new, .. } = &mut self.told
+            && std::mem::take(new)
+        {
+            // Whatever is to be shown by now: the answer to this frame says that the buffer has arrived.
+            return Some(send_frame(&mut self.frame_out, Rect::of_size(rect.width, rect.height)));
+        }
+        match &mut self.content {
+            None => self.next_of_nothing(),
+            Some(Content::Frames(_)) if self.frame_out.is_some() || !takes_buffers => None,
+            Some(Content::Frames(frames)) => match &self.told {
+                Told::Buffer { buffer, rect, .. } if Rc::ptr_eq(buffer, &frames.buffer) && *rect == frames.rect => {
+                    Some(send_frame(&mut self.frame_out, frames.take_due()?))
+                }
+                _ => {
+                    // All of it comes next.
+                    frames.take_due();
+                    let (buffer, rect) = (Rc::clone(&frames.buffer), frames.rect);
+                    let step = Step::Buffer(Rc::clone(&buffer), rect);
+                    self.told = Told::Buffer { buffer, rect, new: true, _image: frames.image.clone() };
+                    Some(step)
+                }
+            },
+            Some(Content::Pixels(shown)) => {
+                let (width, height) = (shown.rect.width, shown.rect.height);
+                match self.told {
+                    Told::Surface(w, h) if (w, h) == (width, height) => {
+                        let from = shown.next_band(max_pixels)?;
+                        let at = from.relative_to(&shown.rect)?;
+                        self.under_way = Some(from);
+                        Some(Step::Update { at, from, image: Rc::clone(&shown.image) })
+                    }
+                    Told::Buffer { .. } => Some(self.release()),
+                    Told::Nothing | Told::Surface(..) | Told::Release => {
+                        self.told = Told::Surface(width, height);
+                        shown.begin_anew();
+                        Some(Step::Surface(width, height))
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_of_nothing(&mut self) -> Option<Step> {
+        match self.told {
+            Told::Nothing => None,
+            Told::Buffer { .. } => Some(self.release()),
+            Told::Surface(..) | Told::Release => {
+                self.told = Told::Nothing;
+                Some(Step::Surface(0, 0))
+            }
+        }
+    }
+
+    fn release(&mut self) -> Step {
+        self.told = Told::Release;
+        Step::Release
+    }
+}
+
+fn send_frame(frame_out: &mut Option<Instant>, rect: Rect) -> Step {
+    *frame_out = Some(Instant::now());
+    Step::Frame(rect)
 }
 
 impl Shown {
@@ -202,15 +386,6 @@ impl Shown {
     }
 }
 
-/// The smallest rectangle that holds both.
-fn enclose(a: Option<Rect>, b: &Rect) -> Rect {
-    let Some(a) = a else { return *b };
-    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
-    let right = a.right().max(b.right()).saturating_sub(u64::from(x));
-    let bottom = a.bottom().max(b.bottom()).saturating_sub(u64::from(y));
-    Rect::new(x, y, u32::try_from(right).unwrap_or(u32::MAX), u32::try_from(bottom).unwrap_or(u32::MAX))
-}
-
 /// `rect` with those of its edges that lie on `bounds` moved out to the next tile's edge.
 fn grown(rect: &Rect, bounds: &Rect) -> Rect {
     let down = |value: u32, tile: u32| value / tile * tile;
@@ -227,22 +402,27 @@ fn grown(rect: &Rect, bounds: &Rect) -> Rect {
 mod tests {
     use super::*;
     use crate::gpu::budget::Budget;
-    use crate::gpu::resource::Resource;
 
     const ALL: u32 = u32::MAX;
 
+    /// Whatever a file descriptor stands for is nobody's business here.
+    fn buffer(width: u32, height: u32) -> Rc<Dmabuf> {
+        let fd = std::fs::File::open("/dev/null").unwrap().into();
+        Rc::new(Dmabuf { fd, width, height, stride: width * 4, fourcc: 0, modifier: Some(0), y_0_top: false })
+    }
+
     fn image(width: u32, height: u32) -> Rc<Image> {
-        let resource = Resource::new(2, width, height, &Budget::new(1 << 30)).unwrap();
-        Rc::clone(resource.image())
+        Image::new(width, height, &Budget::new(1 << 30)).unwrap()
     }
 
     /// What the display is told: a surface's size, or an update's place there and in the resource.
     fn told(scanout: &mut Scanout, max_pixels: u32) -> Vec<(Rect, Option<Rect>)> {
-        let steps = std::iter::from_fn(|| scanout.next_step(max_pixels));
+        let steps = std::iter::from_fn(|| scanout.next_step(max_pixels, true));
         steps
             .map(|step| match step {
                 Step::Surface(width, height) => (Rect::of_size(width, height), None),
                 Step::Update { at, from, .. } => (at, Some(from)),
+                other => panic!("{other:?} where pixels were due"),
             })
             .collect()
     }
@@ -337,7 +517,7 @@ mod tests {
         let mut scanout = settled(&image, image.rect());
         scanout.changed(&changed(&image, image.rect()), &image.rect());
         scanout.flush(image.rect());
-        assert!(scanout.next_step(128 * 48).is_some());
+        assert!(scanout.next_step(128 * 48, true).is_some());
         let tile = Rect::new(0, 0, 64, 16);
         scanout.changed(&changed(&image, tile), &tile);
         scanout.flush(tile);
@@ -408,7 +588,7 @@ mod tests {
         let mut scanout = settled(&front, front.rect());
         scanout.changed(&changed(&front, front.rect()), &front.rect());
         scanout.flush(front.rect());
-        assert!(scanout.next_step(ALL).is_some(), "and the display takes nothing of it yet");
+        assert!(scanout.next_step(ALL, true).is_some(), "and the display takes nothing of it yet");
         scanout.show(ResourceId(2), &back, back.rect()).unwrap();
         scanout.flush(back.rect());
         assert_eq!(told(&mut scanout, ALL), [(back.rect(), Some(back.rect()))]);
@@ -431,5 +611,170 @@ mod tests {
         scanout.reset();
         scanout.show(ResourceId(1), &image, image.rect()).unwrap();
         assert_eq!(told(&mut scanout, ALL)[0], (image.rect(), None));
+    }
+
+    // By DMABUF.
+
+    /// What the display is told, each in a word.
+    fn words(scanout: &mut Scanout) -> Vec<String> {
+        let steps = std::iter::from_fn(|| scanout.next_step(ALL, true));
+        let word = |step| match step {
+            Step::Surface(width, height) => format!("surface {width}x{height}"),
+            Step::Update { at, .. } => format!("update {},{} {}x{}", at.x, at.y, at.width, at.height),
+            Step::Buffer(buffer, rect) => format!("buffer {} of {}", rect.width, buffer.width),
+            Step::Frame(at) => format!("frame {},{} {}x{}", at.x, at.y, at.width, at.height),
+            Step::Release => "release".to_owned(),
+        };
+        steps.map(word).collect()
+    }
+
+    /// A scanout that shows all of a buffer, and whose display has taken that.
+    fn showing(buffer: &Rc<Dmabuf>) -> Scanout {
+        let mut scanout = Scanout::default();
+        assert!(scanout.show_dmabuf(ResourceId(1), Rc::clone(buffer), buffer.rect()));
+        assert_eq!(words(&mut scanout).len(), 2);
+        scanout.taken();
+        scanout
+    }
+
+    #[test]
+    fn a_buffer_is_handed_over_once_and_then_looked_at_where_it_was_flushed() {
+        let mut scanout = Scanout::default();
+        assert!(scanout.show_dmabuf(ResourceId(1), buffer(640, 480), Rect::of_size(320, 240)));
+        assert_eq!(words(&mut scanout), ["buffer 320 of 640", "frame 0,0 320x240"]);
+        scanout.taken();
+        assert_eq!(words(&mut scanout), [""; 0]);
+        scanout.flush(Rect::new(10, 20, 30, 40));
+        scanout.flush(Rect::new(300, 200, 340, 280));
+        assert_eq!(words(&mut scanout), ["frame 10,20 310x220"], "one rectangle, within the scanout");
+        scanout.taken();
+        scanout.flush(Rect::new(400, 0, 1, 1));
+        assert_eq!(words(&mut scanout), [""; 0], "beside the scanout");
+    }
+
+    #[test]
+    fn while_a_frame_is_out_the_next_one_waits_and_grows() {
+        let mut scanout = showing(&buffer(640, 480));
+        scanout.flush(Rect::new(0, 0, 1, 1));
+        assert!(!scanout.holds_guest(false) && !scanout.is_waiting(), "nothing is out");
+        assert_eq!(words(&mut scanout), ["frame 0,0 1x1"]);
+        assert!(!scanout.holds_guest(false) && scanout.is_waiting(), "nothing is due");
+        assert!(scanout.holds_guest(true), "something may be due soon");
+        scanout.flush(Rect::new(5, 5, 1, 1));
+        scanout.flush(Rect::new(7, 7, 1, 1));
+        assert!(scanout.holds_guest(false));
+        assert_eq!(words(&mut scanout), [""; 0]);
+        scanout.taken();
+        assert_eq!(words(&mut scanout), ["frame 5,5 3x3"]);
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_told_of_is_not_shown_and_what_was_there_stays() {
+        let mut scanout = showing(&buffer(640, 480));
+        assert!(!scanout.show_dmabuf(ResourceId(2), buffer(640, 480), Rect::new(320, 0, 320, 480)));
+        assert_eq!(scanout.resource(), Some(ResourceId(1)));
+        assert_eq!(words(&mut scanout), [""; 0]);
+    }
+
+    #[test]
+    fn no_second_buffer_goes_out_before_the_first_one_arrived() {
+        let mut scanout = Scanout::default();
+        let (front, back) = (buffer(64, 64), buffer(65, 64));
+        assert!(scanout.show_dmabuf(ResourceId(1), Rc::clone(&front), front.rect()));
+        assert!(matches!(scanout.next_step(ALL, true), Some(Step::Buffer(..))));
+        assert!(scanout.show_dmabuf(ResourceId(2), Rc::clone(&back), back.rect()));
+        assert_eq!(words(&mut scanout), ["frame 0,0 64x64"], "of the one that was handed over");
+        assert!(scanout.holds_guest(false));
+        assert!(scanout.show_dmabuf(ResourceId(1), front, Rect::of_size(64, 64)));
+        assert!(scanout.show_dmabuf(ResourceId(2), Rc::clone(&back), back.rect()));
+        assert_eq!(words(&mut scanout), [""; 0]);
+        scanout.taken();
+        assert_eq!(words(&mut scanout), ["buffer 65 of 65", "frame 0,0 65x64"]);
+        drop(scanout);
+        assert_eq!(Rc::strong_count(&back), 1);
+    }
+
+    #[test]
+    fn a_buffer_that_comes_back_before_its_successor_went_out_is_looked_at_anew() {
+        let (front, back) = (buffer(64, 64), buffer(64, 64));
+        let mut scanout = showing(&front);
+        assert!(scanout.show_dmabuf(ResourceId(2), Rc::clone(&back), back.rect()));
+        assert!(scanout.show_dmabuf(ResourceId(1), Rc::clone(&front), front.rect()));
+        assert_eq!(words(&mut scanout), ["frame 0,0 64x64"]);
+    }
+
+    #[test]
+    fn from_pixels_to_a_buffer_and_back_each_is_told_from_the_beginning() {
+        let (image, buffer) = (image(128, 64), buffer(128, 64));
+        let mut scanout = settled(&image, image.rect());
+        assert!(scanout.show_dmabuf(ResourceId(2), Rc::clone(&buffer), buffer.rect()));
+        assert_eq!(words(&mut scanout), ["buffer 128 of 128", "frame 0,0 128x64"]);
+        scanout.show(ResourceId(1), &image, image.rect()).unwrap();
+        // It waits for no frame: the pixels do not depend on it.
+        assert_eq!(words(&mut scanout), ["release", "surface 128x64", "update 0,0 128x64"]);
+        assert!(scanout.is_waiting());
+        assert!(scanout.show_dmabuf(ResourceId(2), Rc::clone(&buffer), buffer.rect()));
+        assert_eq!(words(&mut scanout), [""; 0]);
+        scanout.taken();
+        assert_eq!(words(&mut scanout), ["buffer 128 of 128", "frame 0,0 128x64"]);
+    }
+
+    #[test]
+    fn a_buffer_that_is_shown_no_longer_is_let_go_and_its_place_is_empty() {
+        let buffer = buffer(64, 64);
+        let mut scanout = showing(&buffer);
+        scanout.disable();
+        assert_eq!(words(&mut scanout), ["release", "surface 0x0"]);
+        assert_eq!(Rc::strong_count(&buffer), 1);
+        assert_eq!(words(&mut scanout), [""; 0]);
+    }
+
+    #[test]
+    fn a_new_display_is_handed_the_buffer_and_has_no_frame_to_take() {
+        let mut scanout = showing(&buffer(64, 64));
+        scanout.flush(Rect::of_size(1, 1));
+        assert_eq!(words(&mut scanout), ["frame 0,0 1x1"]);
+        scanout.new_display();
+        assert!(!scanout.is_waiting());
+        assert!(scanout.next_step(ALL, false).is_none(), "it is not known yet how to tell it");
+        assert_eq!(words(&mut scanout), ["buffer 64 of 64", "frame 0,0 64x64"]);
+    }
+
+    #[test]
+    fn a_reset_does_not_make_the_display_take_a_frame() {
+        let buffer = buffer(64, 64);
+        let mut scanout = showing(&buffer);
+        scanout.flush(Rect::of_size(1, 1));
+        assert_eq!(words(&mut scanout), ["frame 0,0 1x1"]);
+        scanout.reset();
+        assert_eq!(words(&mut scanout), ["release", "surface 0x0"]);
+        assert!(scanout.show_dmabuf(ResourceId(1), Rc::clone(&buffer), buffer.rect()));
+        assert_eq!(words(&mut scanout), [""; 0]);
+        scanout.taken();
+        assert_eq!(words(&mut scanout), ["buffer 64 of 64", "frame 0,0 64x64"]);
+    }
+
+    #[test]
+    fn of_a_buffer_that_is_an_images_memory_only_what_changed_is_looked_at() {
+        let image = image(300, 200);
+        let mut scanout = Scanout::default();
+        assert!(scanout.show_exported(ResourceId(1), &image, buffer(300, 200), image.rect()));
+        assert_eq!(words(&mut scanout), ["buffer 300 of 300", "frame 0,0 300x200"]);
+        scanout.taken();
+        scanout.flush(image.rect());
+        assert_eq!(words(&mut scanout), [""; 0], "nothing changed");
+        let damage = Rect::new(70, 20, 1, 1);
+        scanout.changed(&changed(&image, damage), &image.rect());
+        scanout.flush(Rect::of_size(64, 16));
+        assert_eq!(words(&mut scanout), [""; 0], "nothing changed there");
+        scanout.flush(image.rect());
+        assert_eq!(words(&mut scanout), ["frame 64,16 64x16"], "its tile");
+        scanout.taken();
+        scanout.changed(&changed(&image, damage), &damage);
+        scanout.flush(damage);
+        assert_eq!(words(&mut scanout), ["frame 70,20 1x1"], "no more than was transferred");
+        scanout.taken();
+        scanout.flush(image.rect());
+        assert_eq!(words(&mut scanout), [""; 0]);
     }
 }

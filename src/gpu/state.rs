@@ -1,7 +1,14 @@
-//! What the guest has made of the device: resources, scanouts, cursors; and what each 2D command does to them.
+//! What the guest has made of the device: resources, scanouts, cursors, contexts; and what each command does to them.
 //!
 //! A refusal is an answer like any other (VIRTIO 1.3, 5.7.6.7). What a command shows is left in the scanouts and
 //! cursors for the painter to take.
+//!
+//! Here are the 2D commands; the 3D ones are in [`three_d`], blobs in [`blobs`], and what is read only once it shall be
+//! seen in [`late`].
+
+mod blobs;
+mod late;
+mod three_d;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,20 +19,24 @@ use uuid::Uuid;
 use vm_memory::GuestAddress;
 
 use super::backing::{self, Backing, Entry};
-use super::budget::Budget;
+use super::budget::{Budget, Charge};
 use super::command::{
-    ATTACH_BACKING_ENTRIES, Command, CursorPos, MAX_SCANOUTS, MEM_ENTRY_SIZE, MemEntry, ResourceId, ScanoutId, Status,
+    ATTACH_BACKING_ENTRIES, Command, CursorPos, Header, MAX_SCANOUTS, MEM_ENTRY_SIZE, MemEntry, ResourceId, ScanoutId,
+    Status,
 };
 use super::dialog::Question;
 use super::pointer::Pointer;
 use super::rect::Rect;
-use super::resource::Resource;
+use super::rendering::Rendering;
+use super::resource::{Pixels, Resource};
 use super::scanout::Scanout;
 use super::tiles::{TILE_H, TILE_W};
 use super::trim;
+use super::udmabuf::Exporter;
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::{log_within, logger};
+use late::{Late, goes_with_late};
 
 /// What a command comes to.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +47,12 @@ pub enum Outcome {
     Uuid([u8; 16]),
     /// The display has to be asked first.
     Ask(Question),
+    /// GET_CAPSET_INFO's.
+    CapsetInfo { id: u32, max_version: u32, max_size: u32 },
+    /// GET_CAPSET's: that capability set, see [`State::capset`].
+    Capset { id: u32, version: u32 },
+    /// It is done, but the display has not taken the frame before of the scanouts with these bits.
+    Wait(u16),
 }
 
 /// All that the guest made.
@@ -48,6 +65,12 @@ pub struct State {
     /// By scanout id.
     pub pointers: [Pointer; MAX_SCANOUTS],
     budget: Rc<Budget>,
+    /// What can be rendered with, where there is something.
+    pub rendering: Option<Rendering>,
+    /// What is read and shown once the commands at hand are done.
+    late: Late,
+    /// What makes 2D resources go by DMABUF.
+    exporter: Option<Exporter>,
     /// The transfer that was answered and is not done yet.
     pull: Option<Pull>,
     /// How many bands were transferred, which tells what they brought apart.
@@ -85,17 +108,25 @@ const WORK_OF_ENTRY: u64 = 32;
 
 impl State {
     /// Nothing made yet; guests can make us hold at most `max_hostmem` bytes.
-    pub fn new(max_hostmem: u64) -> Self {
+    pub fn new(max_hostmem: u64, rendering: Option<Rendering>) -> Self {
         Self {
             resources: HashMap::new(),
             scanouts: Default::default(),
             pointers: Default::default(),
             budget: Budget::new(max_hostmem),
+            rendering,
+            late: Late::default(),
+            exporter: None,
             pull: None,
             bands: 0,
             work: 0,
             complaints: logger::Budget::new(1, Duration::from_secs(60)),
         }
+    }
+
+    /// 2D resources go by DMABUF from now on, where that can be.
+    pub fn export_by(&mut self, exporter: Exporter) {
+        self.exporter = Some(exporter);
     }
 
     /// Bytes of host memory held for it.
@@ -106,7 +137,11 @@ impl State {
     /// All of it is gone.
     pub fn reset(&mut self) {
         self.pull = None;
+        self.late.clear();
         self.resources = HashMap::new();
+        if let Some(rendering) = &mut self.rendering {
+            rendering.reset();
+        }
         self.scanouts.iter_mut().for_each(Scanout::reset);
         self.pointers.iter_mut().for_each(Pointer::hide);
         self.trim(FREED_AT_RESET);
@@ -128,18 +163,19 @@ impl State {
     /// Looks all backings up anew.
     pub fn memory_changed(&mut self, memory: &GuestMemory) {
         self.finish_pull();
-        for resource in self.resources.values_mut() {
-            if let Some((backing, _)) = resource.backing_mut() {
-                backing.memory_changed(memory);
-            }
-        }
+        self.settle();
+        self.resources.values_mut().for_each(|resource| resource.memory_changed(memory));
     }
 
-    /// Does what `command` says; `chain` is the request, for what follows its fixed part.
+    /// Does what `command` says; `header` and `chain` are the request's, for its context and for what follows its fixed
+    /// part.
     ///
     /// A transfer may be left under way: before its answer reaches the guest, [`State::pull_band`] finishes it. Until then
     /// only commands that [`State::goes_with_pull`] may be executed.
-    pub fn execute(&mut self, command: &Command, chain: &Chain, memory: &GuestMemory) -> Outcome {
+    pub fn execute(&mut self, header: &Header, command: &Command, chain: &Chain, memory: &GuestMemory) -> Outcome {
+        if !goes_with_late(command) {
+            self.settle();
+        }
         let result = match *command {
             Command::GetDisplayInfo => return Outcome::Ask(Question::DisplayInfo),
             Command::GetEdid { scanout_id } => {
@@ -156,7 +192,11 @@ impl State {
             Command::Create2d { resource_id, format, width, height } => self.create(resource_id, format, width, height),
             Command::Unref { resource_id } => self.unref(resource_id),
             Command::SetScanout { rect, scanout_id, resource_id } => self.set_scanout(rect, scanout_id, resource_id),
-            Command::Flush { rect, resource_id } => self.flush(rect, resource_id),
+            Command::Flush { rect, resource_id } => match self.flush(rect, resource_id) {
+                Ok(0) => Ok(()),
+                Ok(scanouts) => return Outcome::Wait(scanouts),
+                Err(status) => Err(status),
+            },
             Command::TransferToHost2d { rect, offset, resource_id } => self.transfer(rect, offset, resource_id),
             Command::AttachBacking { resource_id, nr_entries } => self.attach(resource_id, nr_entries, chain, memory),
             Command::DetachBacking { resource_id } => self.detach(resource_id),
@@ -164,8 +204,27 @@ impl State {
                 self.update_cursor(pos, resource_id, (hot_x, hot_y))
             }
             Command::MoveCursor { pos } => self.pointer(pos.scanout_id).map(|pointer| pointer.move_to(pos.x, pos.y)),
-            // Features that were not offered: 3D, capability sets, blobs.
-            _ => Err(Status::ErrUnspec),
+            Command::CreateBlob(ref command) => self.create_blob(command, chain, memory),
+            Command::SetScanoutBlob(ref command) => self.set_scanout_blob(command),
+            Command::GetCapsetInfo { index } => match self.capset_info(index) {
+                Ok(outcome) => return outcome,
+                Err(status) => Err(status),
+            },
+            Command::GetCapset { id, version } if self.capset(id, version).is_some() => {
+                return Outcome::Capset { id, version };
+            }
+            Command::GetCapset { .. } if self.rendering.is_none() => Err(Status::ErrUnspec),
+            Command::GetCapset { .. } => Err(Status::ErrInvalidParameter),
+            Command::CtxCreate(_)
+            | Command::CtxDestroy
+            | Command::CtxAttachResource { .. }
+            | Command::CtxDetachResource { .. }
+            | Command::Create3d(_)
+            | Command::TransferToHost3d(_)
+            | Command::TransferFromHost3d(_)
+            | Command::Submit3d { .. } => self.execute_3d(header.ctx_id, command, chain, memory),
+            // Blobs of host memory, which were not offered.
+            Command::MapBlob { .. } | Command::UnmapBlob { .. } => Err(Status::ErrUnspec),
         };
         Outcome::Status(result.map_or_else(|status| status, |()| Status::OkNoData))
     }
@@ -178,15 +237,26 @@ impl State {
         self.pointers.get_mut(id.0 as usize).ok_or(Status::ErrInvalidScanoutId)
     }
 
-    fn create(&mut self, id: ResourceId, format: u32, width: u32, height: u32) -> Result<(), Status> {
+    /// Whether a new resource can have this id.
+    fn check_new(&self, id: ResourceId) -> Result<(), Status> {
         if id == ResourceId::NONE || self.resources.contains_key(&id) {
             return Err(Status::ErrInvalidResourceId);
         }
-        let resource = Resource::new(format, width, height, &self.budget).inspect_err(|status| {
-            if *status == Status::ErrOutOfMemory {
-                log_within!(self.complaints, Level::Warn, "the guest needs more than --max-hostmem allows");
-            }
-        })?;
+        Ok(())
+    }
+
+    /// `result`, and a line where the guest wants more memory than it may have.
+    fn complain<T>(&mut self, result: Result<T, Status>) -> Result<T, Status> {
+        if let Err(Status::ErrOutOfMemory) = result {
+            log_within!(self.complaints, Level::Warn, "the guest needs more than --max-hostmem allows");
+        }
+        result
+    }
+
+    fn create(&mut self, id: ResourceId, format: u32, width: u32, height: u32) -> Result<(), Status> {
+        self.check_new(id)?;
+        let resource = Resource::new_2d(format, width, height, &self.budget);
+        let resource = self.complain(resource)?;
         self.resources.insert(id, Box::new(resource));
         Ok(())
     }
@@ -207,29 +277,46 @@ impl State {
 
     fn set_scanout(&mut self, rect: Rect, scanout_id: ScanoutId, id: ResourceId) -> Result<(), Status> {
         let scanout = self.scanouts.get_mut(scanout_id.0 as usize).ok_or(Status::ErrInvalidScanoutId)?;
-        let bit = 1 << scanout_id.0;
         let before = scanout.resource();
         if id == ResourceId::NONE {
             scanout.disable();
-        } else {
-            let resource = self.resources.get_mut(&id).ok_or(Status::ErrInvalidResourceId)?;
-            if rect.is_empty() || !resource.image().rect().contains(&rect) {
-                return Err(Status::ErrInvalidParameter);
-            }
-            self.work += scanout.show(id, resource.image(), rect)? * u64::from(TILE_W * TILE_H);
-            resource.shown_on |= bit;
-            resource.was_shown = true;
+            self.shown_instead(scanout_id, before, id);
+            return Ok(());
         }
+        let resource = self.resources.get_mut(&id).ok_or(Status::ErrInvalidResourceId)?;
+        // A blob is shown by SET_SCANOUT_BLOB.
+        let size = resource.size().ok_or(Status::ErrUnspec)?;
+        if rect.is_empty() || !size.contains(&rect) {
+            return Err(Status::ErrInvalidParameter);
+        }
+        if resource.is_read_late() {
+            return self.show_late(scanout_id, id, rect);
+        }
+        let image = resource.image().ok_or(Status::ErrUnspec)?;
+        let buffer = self.exporter.as_ref().and_then(|exporter| image.export(exporter));
+        if !buffer.is_some_and(|buffer| scanout.show_exported(id, image, buffer, rect)) {
+            self.work += scanout.show(id, image, rect)? * u64::from(TILE_W * TILE_H);
+        }
+        self.shown_instead(scanout_id, before, id);
+        if !self.flush_with_pull(rect, id) {
+            // What is put on a scanout is seen at once.
+            flush_all(&mut self.scanouts, 1 << scanout_id.0, rect);
+        }
+        Ok(())
+    }
+
+    /// Notes that a scanout shows resource `id` in place of the one `before`.
+    fn shown_instead(&mut self, scanout_id: ScanoutId, before: Option<ResourceId>, id: ResourceId) {
+        let bit = 1u16.checked_shl(scanout_id.0).unwrap_or(0);
         if let Some(before) = before.filter(|before| *before != id)
             && let Some(resource) = self.resources.get_mut(&before)
         {
             resource.shown_on &= !bit;
         }
-        if id != ResourceId::NONE && !self.flush_with_pull(rect, id) {
-            // What is put on a scanout is seen at once.
-            flush_all(&mut self.scanouts, bit, rect);
+        if let Some(resource) = self.resources.get_mut(&id) {
+            resource.shown_on |= bit;
+            resource.was_shown = true;
         }
-        Ok(())
     }
 
     /// Whether a scanout goes from one buffer to another that it, or its like, showed before. Then few pixels, or those
@@ -237,20 +324,36 @@ impl State {
     /// the transfer would be sent first.
     fn is_flip(&self, rect: Rect, scanout_id: ScanoutId, id: ResourceId) -> bool {
         let scanout = self.scanouts.get(scanout_id.0 as usize);
-        let resource = self.resources.get(&id).filter(|resource| resource.was_shown);
-        scanout.zip(resource).is_some_and(|(scanout, resource)| scanout.can_flip_to(resource.image(), rect))
+        let resource = self.resources.get(&id).filter(|resource| resource.was_shown && !resource.is_read_late());
+        let image = resource.and_then(|resource| resource.image());
+        scanout.zip(image).is_some_and(|(scanout, image)| scanout.can_flip_to(image, rect))
     }
 
-    fn flush(&mut self, rect: Rect, id: ResourceId) -> Result<(), Status> {
-        let resource = self.resources.get(&id).ok_or(Status::ErrInvalidResourceId)?;
-        if !resource.image().rect().contains(&rect) {
+    /// Returns the scanouts for which the guest should wait, by bit.
+    fn flush(&mut self, rect: Rect, id: ResourceId) -> Result<u16, Status> {
+        let resource = self.resources.get_mut(&id).ok_or(Status::ErrInvalidResourceId)?;
+        if resource.size().is_some_and(|size| !size.contains(&rect)) {
             return Err(Status::ErrInvalidParameter);
         }
         let shown = resource.shown_on;
-        if !self.flush_with_pull(rect, id) {
+        let late = resource.is_read_late();
+        let draws = !late && self.flush_with_pull(rect, id);
+        if late {
+            self.flush_late(rect, id);
+        } else if !draws {
             flush_all(&mut self.scanouts, shown, rect);
         }
-        Ok(())
+        Ok(bits(&self.scanouts, |scanout| scanout.holds_guest(draws)) & shown)
+    }
+
+    /// The scanouts whose display has a frame that it has not taken, by bit.
+    pub fn waiting(&self) -> u16 {
+        bits(&self.scanouts, Scanout::is_waiting)
+    }
+
+    /// The display took frames of the scanouts with these bits.
+    pub fn taken(&mut self, scanouts: u16) {
+        shown_on(&mut self.scanouts, scanouts).for_each(Scanout::taken);
     }
 
     /// Leaves it to the transfer under way to show `rect` as it gets there, if that brings this resource's pixels.
@@ -269,7 +372,12 @@ impl State {
             Command::SetScanout { rect, scanout_id, resource_id } => {
                 self.is_flip(rect, scanout_id, resource_id) && (resource_id != pull.id || pull.shows(&rect))
             }
+            // They may use any resource that the renderer has.
+            Command::Submit3d { .. } | Command::TransferToHost3d(_) | Command::TransferFromHost3d(_) => {
+                !self.resources.get(&pull.id).is_some_and(|resource| resource.texture.is_some())
+            }
             Command::Unref { resource_id }
+            | Command::CtxAttachResource { resource_id }
             | Command::AttachBacking { resource_id, .. }
             | Command::DetachBacking { resource_id }
             | Command::UpdateCursor { resource_id, .. } => resource_id != pull.id,
@@ -294,7 +402,9 @@ impl State {
     }
 
     fn transfer(&mut self, rect: Rect, offset: u64, id: ResourceId) -> Result<(), Status> {
-        self.resource(id)?.check_transfer(&rect, offset)?;
+        let resource = self.resource(id)?;
+        let Pixels::Copy(view) = &resource.pixels else { return self.transfer_2d_of_other(rect, offset, id) };
+        resource.check_transfer(view, &rect, offset)?;
         if !rect.is_empty() {
             self.pull = Some(Pull { id, rect, offset, flush: None });
         }
@@ -320,6 +430,7 @@ impl State {
         };
         let shown = resource.shown_on;
         if pull.rect.is_empty() {
+            resource.image().iter().for_each(|image| image.written());
             if let Some(flush) = pull.flush {
                 flush_all(&mut self.scanouts, shown, flush);
             }
@@ -328,45 +439,61 @@ impl State {
         }
         let band = pull.next_band();
         let offset = pull.offset;
-        pull.offset += resource.image().stride() as u64 * u64::from(band.height);
+        let stride = resource.image().map_or(0, |image| image.stride());
+        pull.offset += stride as u64 * u64::from(band.height);
         self.work += band.area();
         self.bands += 1;
-        let changed = resource.transfer(&band, offset, self.bands);
-        if !changed.is_empty() {
+        if let Some(changed) = resource.transfer(&band, offset, self.bands)
+            && !changed.is_empty()
+        {
             for scanout in shown_on(&mut self.scanouts, shown) {
                 scanout.changed(changed, &band);
                 if let Some(seen) = pull.flush.and_then(|flush| flush.intersect(&band)) {
-                    scanout.flush(seen);
+                    scanout.flush_part(seen);
                 }
             }
             changed.clear_all();
+        }
+        if let Some(rendering) = &mut self.rendering {
+            rendering.bring_over(resource, &band);
         }
         true
     }
 
     fn attach(&mut self, id: ResourceId, count: u32, chain: &Chain, memory: &GuestMemory) -> Result<(), Status> {
-        let budget = Rc::clone(&self.budget);
-        self.work += u64::from(count.min(backing::MAX_ENTRIES)) * WORK_OF_ENTRY;
-        let place = self.resource(id)?.backing_mut();
-        if place.is_some() {
+        let resource = self.resources.get(&id).ok_or(Status::ErrInvalidResourceId)?;
+        if resource.backing().is_some() {
             return Err(Status::ErrUnspec);
         }
-        let supplied = chain.readable_len().saturating_sub(ATTACH_BACKING_ENTRIES as u64);
+        let (backing, charge) = self.read_backing(count, ATTACH_BACKING_ENTRIES as u64, chain, memory)?;
+        self.resource(id)?.attach(backing, charge);
+        Ok(())
+    }
+
+    /// The guest memory of the `count` entries that stand at byte `at` of a request.
+    fn read_backing(
+        &mut self,
+        count: u32,
+        at: u64,
+        chain: &Chain,
+        memory: &GuestMemory,
+    ) -> Result<(Backing, Charge), Status> {
+        self.work += u64::from(count.min(backing::MAX_ENTRIES)) * WORK_OF_ENTRY;
+        let supplied = chain.readable_len().saturating_sub(at);
         if u64::from(count) * MEM_ENTRY_SIZE as u64 > supplied {
             return Err(Status::ErrInvalidParameter);
         }
         if count > backing::MAX_ENTRIES {
             return Err(Status::ErrUnspec);
         }
-        let charge = budget.charge(Backing::cost(count)).ok_or(Status::ErrOutOfMemory)?;
-        let entries = read_entries(count, chain, memory);
+        let charge = self.budget.charge(Backing::cost(count)).ok_or(Status::ErrOutOfMemory)?;
+        let entries = read_entries(count, at, chain, memory);
         let backing = Backing::new(entries, memory).ok_or(Status::ErrUnspec)?;
-        *place = Some((backing, charge));
-        Ok(())
+        Ok((backing, charge))
     }
 
     fn detach(&mut self, id: ResourceId) -> Result<(), Status> {
-        self.resource(id)?.backing_mut().take().map(|_| ()).ok_or(Status::ErrUnspec)
+        if self.resource(id)?.detach() { Ok(()) } else { Err(Status::ErrUnspec) }
     }
 
     fn assign_uuid(&mut self, id: ResourceId) -> Result<[u8; 16], Status> {
@@ -375,13 +502,13 @@ impl State {
     }
 
     fn update_cursor(&mut self, pos: CursorPos, id: ResourceId, hot: (u32, u32)) -> Result<(), Status> {
-        let pointer = self.pointers.get_mut(pos.scanout_id.0 as usize).ok_or(Status::ErrInvalidScanoutId)?;
+        let pointer = self.pointer(pos.scanout_id)?;
         if id == ResourceId::NONE {
             pointer.hide();
             return Ok(());
         }
-        let resource = self.resources.get(&id).ok_or(Status::ErrInvalidResourceId)?;
-        pointer.set_shape(resource.image(), hot, pos.x, pos.y);
+        let image = self.cursor_image(id)?;
+        self.pointer(pos.scanout_id)?.set_shape(&image, hot, pos.x, pos.y);
         self.work += WORK_OF_CURSOR;
         Ok(())
     }
@@ -406,17 +533,22 @@ fn flush_all(scanouts: &mut [Scanout], bits: u16, rect: Rect) {
     }
 }
 
+/// The bits of the scanouts of which `is_so` holds.
+fn bits(scanouts: &[Scanout], is_so: impl Fn(&Scanout) -> bool) -> u16 {
+    scanouts.iter().rev().fold(0, |bits, scanout| bits << 1 | u16::from(is_so(scanout)))
+}
+
 /// The scanouts whose bits are set.
 fn shown_on(scanouts: &mut [Scanout], bits: u16) -> impl Iterator<Item = &mut Scanout> {
     scanouts.iter_mut().enumerate().filter(move |(index, _)| bits & (1 << index) != 0).map(|(_, scanout)| scanout)
 }
 
-/// The list of RESOURCE_ATTACH_BACKING; the chain is known to hold that many.
-fn read_entries(count: u32, chain: &Chain, memory: &GuestMemory) -> Vec<Entry> {
+/// A list of memory entries at byte `at` of a request; the chain is known to hold that many.
+fn read_entries(count: u32, at: u64, chain: &Chain, memory: &GuestMemory) -> Vec<Entry> {
     const AT_A_TIME: usize = 64;
     let mut entries = Vec::with_capacity(count as usize);
     let mut bytes = [0; AT_A_TIME * MEM_ENTRY_SIZE];
-    let mut offset = ATTACH_BACKING_ENTRIES as u64;
+    let mut offset = at;
     while entries.len() < count as usize {
         let now = (count as usize - entries.len()).min(AT_A_TIME);
         let Some(part) = bytes.get_mut(..now * MEM_ENTRY_SIZE) else { break };

@@ -6,8 +6,9 @@
 //! when its device is unplugged opens nothing.
 //!
 //! Some calls have other numbers, or others in their place, on other processors and with other C libraries: both stand
-//! here. What is not here on purpose: `socket` and `connect` (both sockets come from outside), `execve`, `clone`, `ptrace`,
-//! `kill`, `prctl`, `memfd_create`, anything that makes a file, and memory that can be executed.
+//! here. What is not here on purpose: `socket` and `connect` (both sockets come from outside), `execve`, `ptrace`, `kill`,
+//! anything that makes a file (but for the memfds of two parts). A renderer alone ([`RENDERER`]) has `clone`, `prctl` and
+//! memory that can be executed.
 
 use libc::c_long;
 
@@ -134,6 +135,20 @@ pub const SOCKET_FILE: &[Call] = &[
 pub const DISPLAY: &[Call] =
     &[with(libc::SYS_setsockopt, 2, -1, libc::SO_SNDBUF), any(libc::SYS_sendmsg), any(libc::SYS_recvfrom)];
 
+/// `_IOW('u', 0x42, struct udmabuf_create)`.
+const UDMABUF_CREATE: i32 = 0x4018_7542;
+/// `_IOW('b', 0, struct dma_buf_sync)`.
+const DMA_BUF_IOCTL_SYNC: i32 = 0x4008_6200;
+
+/// `gpu/udmabuf.rs`: a memfd, sealed, and the DMABUF of it.
+pub const UDMABUF: &[Call] = &[
+    any(libc::SYS_memfd_create),
+    any(libc::SYS_ftruncate),
+    with(libc::SYS_fcntl, 1, -1, libc::F_ADD_SEALS),
+    with(libc::SYS_ioctl, 1, -1, UDMABUF_CREATE),
+    with(libc::SYS_ioctl, 1, -1, DMA_BUF_IOCTL_SYNC),
+];
+
 /// An ioctl's number in its code: direction, type.
 const IOCTL_KIND: i32 = 0xc000_ff00_u32.cast_signed();
 /// `_IOR('E', ...)`: questions to an evdev node.
@@ -174,6 +189,128 @@ pub const REPLUG: &[Call] = &[
     any(libc::SYS_timerfd_settime),
 ];
 
+/// What a file may be opened with to be read.
+const READ_WITH: i32 = libc::O_RDONLY
+    | libc::O_NONBLOCK
+    | libc::O_NOCTTY
+    | libc::O_CLOEXEC
+    | libc::O_DIRECTORY
+    | libc::O_NOFOLLOW
+    | LARGE_FILE;
+
+/// The real-time signals that the C library keeps for itself: a thread is cancelled, all change their user.
+const SIGCANCEL: i32 = 32;
+const SIGSETXID: i32 = 33;
+
+/// `gpu/virgl`: virglrenderer, Mesa and LLVM, in software and on a GPU. They were seen to make these calls, or are known to
+/// on other versions; none of them is ours, so a call that does no harm is here although no test makes it.
+pub const RENDERER: &[Call] = &[
+    // LLVM and GL dispatch write code and run it. Mesa's buffers are files in memory, shared with nobody.
+    any(libc::SYS_mmap),
+    any(libc::SYS_mprotect),
+    any(libc::SYS_memfd_create),
+    any(libc::SYS_ftruncate),
+    any(libc::SYS_fallocate),
+    any(libc::SYS_msync),
+    any(libc::SYS_mincore),
+    // Threads come later too: one that compiles, one a context. As the C library makes them, and with a name.
+    any(libc::SYS_clone3),
+    with(libc::SYS_clone, 0, libc::CLONE_THREAD, libc::CLONE_THREAD),
+    any(libc::SYS_set_robust_list),
+    any(libc::SYS_rseq),
+    with(libc::SYS_prctl, 0, -1, libc::PR_SET_NAME),
+    with(libc::SYS_prctl, 0, -1, libc::PR_GET_NAME),
+    with(libc::SYS_prctl, 0, -1, libc::PR_SET_VMA),
+    with(libc::SYS_rt_sigaction, 0, -1, SIGCANCEL),
+    with(libc::SYS_rt_sigaction, 0, -1, SIGSETXID),
+    with(libc::SYS_tgkill, 2, -1, SIGCANCEL),
+    any(libc::SYS_membarrier),
+    any(libc::SYS_sched_yield),
+    any(libc::SYS_sched_getaffinity),
+    any(libc::SYS_sched_setaffinity),
+    any(libc::SYS_sched_getparam),
+    any(libc::SYS_sched_getscheduler),
+    any(libc::SYS_sched_setscheduler),
+    any(libc::SYS_sched_get_priority_min),
+    any(libc::SYS_sched_get_priority_max),
+    any(libc::SYS_getpriority),
+    any(libc::SYS_setpriority),
+    any(libc::SYS_getcpu),
+    // Waiting.
+    any(libc::SYS_nanosleep),
+    any(libc::SYS_clock_nanosleep),
+    any(libc::SYS_clock_getres),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_poll),
+    any(libc::SYS_ppoll),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_select),
+    any(libc::SYS_pselect6),
+    any(libc::SYS_eventfd2),
+    any(libc::SYS_pipe2),
+    // What is asked of the host: processors, memory, names, whose process this is.
+    any(libc::SYS_sysinfo),
+    any(libc::SYS_uname),
+    any(libc::SYS_getrusage),
+    any(libc::SYS_prlimit64),
+    any(libc::SYS_getuid),
+    any(libc::SYS_geteuid),
+    any(libc::SYS_getgid),
+    any(libc::SYS_getegid),
+    any(libc::SYS_getppid),
+    any(libc::SYS_getcwd),
+    // Files are read, those that Landlock leaves: a library that is loaded late, /sys for the number of processors.
+    with(libc::SYS_openat, 2, !READ_WITH, 0),
+    #[cfg(target_arch = "x86_64")]
+    with(libc::SYS_open, 1, !READ_WITH, 0),
+    any(libc::SYS_read),
+    any(libc::SYS_readv),
+    any(libc::SYS_pread64),
+    any(libc::SYS_lseek),
+    any(libc::SYS_getdents64),
+    any(libc::SYS_statx),
+    any(libc::SYS_fstat),
+    any(libc::SYS_newfstatat),
+    any(libc::SYS_statfs),
+    any(libc::SYS_fstatfs),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_stat),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_lstat),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_access),
+    any(libc::SYS_faccessat),
+    any(libc::SYS_faccessat2),
+    #[cfg(target_arch = "x86_64")]
+    any(libc::SYS_readlink),
+    any(libc::SYS_readlinkat),
+    // Descriptors of its own: sealed, copied, compared.
+    any(libc::SYS_fcntl),
+    any(libc::SYS_dup),
+    any(libc::SYS_dup3),
+    any(libc::SYS_kcmp),
+    // What it says goes to /dev/null, see streams.rs.
+    any(libc::SYS_write),
+    any(libc::SYS_writev),
+];
+
+/// An ioctl's type in its code.
+const IOCTL_TYPE: i32 = 0xff00;
+
+/// A GPU's driver: its node, opened again and asked for everything; which ioctls there are is the driver's own business.
+pub const GPU: &[Call] = &[
+    with(libc::SYS_openat, 2, !OPENED_WITH, 0),
+    // DRM: 'd'. NVIDIA's own: 'F'. Shared buffers: 'b'. Fences as files: '>'.
+    with(libc::SYS_ioctl, 1, IOCTL_TYPE, (b'd' as i32) << 8),
+    with(libc::SYS_ioctl, 1, IOCTL_TYPE, (b'F' as i32) << 8),
+    with(libc::SYS_ioctl, 1, IOCTL_TYPE, (b'b' as i32) << 8),
+    with(libc::SYS_ioctl, 1, IOCTL_TYPE, (b'>' as i32) << 8),
+    // NVIDIA's finds its memory's node.
+    any(libc::SYS_get_mempolicy),
+    any(libc::SYS_mlock),
+    any(libc::SYS_munlock),
+];
+
 /// The parts of every program.
 pub const COMMON: [&[Call]; 4] = [RUNTIME, LOGGER, REACTOR, VHOST];
 
@@ -195,6 +332,13 @@ mod tests {
         for other in [0x4008_4504, 0x4018_45c0, 0x4030_4580, 0x8004_5430] {
             assert!(!is_question(other), "{other:#x}");
         }
+    }
+
+    #[test]
+    fn the_codes_of_dmabufs_ioctls_are_what_their_macros_make() {
+        let create = nix::request_code_write!(b'u', 0x42, size_of::<crate::gpu::udmabuf::Create>()) as u32;
+        assert_eq!(create, UDMABUF_CREATE.cast_unsigned());
+        assert_eq!(nix::request_code_write!(b'b', 0, size_of::<u64>()) as u32, DMA_BUF_IOCTL_SYNC.cast_unsigned());
     }
 
     #[test]

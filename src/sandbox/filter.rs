@@ -35,7 +35,10 @@ pub enum Error {
 
 /// A filter to be installed.
 #[derive(Debug)]
-pub struct Filter(BpfProgram);
+pub struct Filter {
+    program: BpfProgram,
+    for_all_threads: bool,
+}
 
 impl Filter {
     /// Makes the filter that allows what is on the lists. A call that is listed several times may be made in each of these
@@ -43,7 +46,7 @@ impl Filter {
     ///
     /// # Errors
     /// This processor's calls are not known.
-    pub fn compile(lists: &[&[Call]]) -> Result<Self, Error> {
+    pub fn compile(lists: &[&[Call]], for_all_threads: bool) -> Result<Self, Error> {
         let mut ways: BTreeMap<i64, Vec<&Call>> = BTreeMap::new();
         for call in lists.iter().copied().flatten() {
             ways.entry(call.number).or_default().push(call);
@@ -54,15 +57,17 @@ impl Filter {
         }
         let processor = TargetArch::try_from(std::env::consts::ARCH)?;
         let filter = SeccompFilter::new(rules, SeccompAction::Trap, SeccompAction::Allow, processor)?;
-        Ok(Self(filter.try_into()?))
+        Ok(Self { program: filter.try_into()?, for_all_threads })
     }
 
-    /// Puts this thread under the filter, for good.
+    /// Puts this thread, or all that there are, under the filter, for good; threads that they make later are under it too.
     ///
     /// # Errors
     /// The kernel has no seccomp, or does not allow it.
     pub fn install(&self) -> Result<(), Error> {
-        Ok(seccompiler::apply_filter(&self.0)?)
+        let apply =
+            if self.for_all_threads { seccompiler::apply_filter_all_threads } else { seccompiler::apply_filter };
+        Ok(apply(&self.program)?)
     }
 }
 

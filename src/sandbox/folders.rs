@@ -50,9 +50,14 @@ impl Folders {
             .create()?;
         let opening = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
         let removing = BitFlags::from(AccessFs::RemoveFile);
+        let reading = AccessFs::ReadFile | AccessFs::ReadDir;
         let opens = needs.opens_in.iter().map(|folder| (folder, opening));
         let removes = needs.removes_in.iter().map(|folder| (folder, removing));
-        for (folder, access) in opens.chain(removes) {
+        let reads = needs
+            .reads
+            .iter()
+            .map(|folder| (folder, if folder.is_dir() { reading } else { AccessFs::ReadFile.into() }));
+        for (folder, access) in opens.chain(removes).chain(reads) {
             if let Ok(folder) = PathFd::new(folder) {
                 rules = rules.add_rule(PathBeneath::new(folder, access))?;
             }

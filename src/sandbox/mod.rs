@@ -13,12 +13,14 @@
 //! What is open stays open: a front end's sockets and memory, the input device, the log.
 //!
 //! [`Sandbox::prepare`] comes before there is a socket, so that what cannot be had is told early; [`Sandbox::enter`] after
-//! all is open. All of it is of the thread that enters; the programs have but one.
+//! all is open. The first three stages are of the thread that enters and of those that it makes later: a program whose
+//! device makes threads ([`renderer`]) goes through them before ([`Sandbox::give_up_rights`]). The last one is of all threads.
 
 pub mod calls;
 pub mod capabilities;
 pub mod filter;
 pub mod folders;
+mod renderer;
 pub mod trap;
 
 use std::fmt;
@@ -34,12 +36,16 @@ use folders::Folders;
 /// What a program still has to be able to do while it serves.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
-    /// Folders in which it opens devices, to read and to write.
+    /// Folders in which it opens devices, or devices, to read and to write.
     pub opens_in: Vec<PathBuf>,
+    /// Folders and files that it reads.
+    pub reads: Vec<PathBuf>,
     /// Folders in which it removes files.
     pub removes_in: Vec<PathBuf>,
     /// System calls.
     pub calls: Vec<&'static [Call]>,
+    /// Whether it has threads when it enters. They have been made inside of [`Sandbox::give_up_rights`].
+    pub has_threads: bool,
 }
 
 /// What becomes of a program whose kernel can't do all of it.
@@ -89,6 +95,8 @@ pub struct Missing {
 #[derive(Debug)]
 pub struct Sandbox {
     strictness: Strictness,
+    /// Whether the rights are given up.
+    is_inside: bool,
     folders: Option<Folders>,
     filter: Option<Filter>,
 }
@@ -101,25 +109,38 @@ impl Sandbox {
     pub fn prepare(needs: &Needs, strictness: Strictness) -> Result<Self, Missing> {
         Ok(Self {
             strictness,
+            is_inside: false,
             folders: settle(Stage::Folders, strictness, Folders::prepare(needs))?,
-            filter: settle(Stage::Calls, strictness, Filter::compile(&needs.calls))?,
+            filter: settle(Stage::Calls, strictness, Filter::compile(&needs.calls, needs.has_threads))?,
         })
+    }
+
+    /// Gives up what is of each thread, so that threads made from now on do not have it either: all but the system calls.
+    ///
+    /// # Errors
+    /// A stage is required and cannot be had. Those before it are in force.
+    pub fn give_up_rights(&mut self) -> Result<(), Missing> {
+        if std::mem::replace(&mut self.is_inside, true) {
+            return Ok(());
+        }
+        let strictness = self.strictness;
+        settle(Stage::Privileges, strictness, nix::sys::prctl::set_no_new_privs())?;
+        settle(Stage::Capabilities, strictness, capabilities::drop_all())?;
+        if let Some(folders) = self.folders.take() {
+            settle(Stage::Folders, strictness, folders.restrict())?;
+        }
+        Ok(())
     }
 
     /// Gives everything else up. `program` is the name that stands before the last line, should there be one.
     ///
     /// # Errors
     /// A stage is required and cannot be had. Those before it are in force.
-    pub fn enter(self, program: &'static str) -> Result<(), Missing> {
-        let Self { strictness, folders, filter } = self;
-        settle(Stage::Privileges, strictness, nix::sys::prctl::set_no_new_privs())?;
-        settle(Stage::Capabilities, strictness, capabilities::drop_all())?;
-        if let Some(folders) = folders {
-            settle(Stage::Folders, strictness, folders.restrict())?;
-        }
-        if let Some(filter) = filter {
-            settle(Stage::Calls, strictness, trap::set(program).map_err(filter::Error::Trap))?;
-            settle(Stage::Calls, strictness, filter.install())?;
+    pub fn enter(mut self, program: &'static str) -> Result<(), Missing> {
+        self.give_up_rights()?;
+        if let Some(filter) = self.filter {
+            settle(Stage::Calls, self.strictness, trap::set(program).map_err(filter::Error::Trap))?;
+            settle(Stage::Calls, self.strictness, filter.install())?;
         }
         debug!("everything else is given up");
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use thiserror::Error;
 use vhost::vhost_user::message::VhostUserProtocolFeatures;
@@ -82,6 +83,8 @@ pub enum Turn {
     More,
     /// There is more once something that is watched is ready; or, if it does not get ready, in a millisecond or so.
     Later,
+    /// The same, with so much time.
+    Within(Duration),
 }
 
 /// The device can do no more, and the program with it: why.

@@ -285,15 +285,11 @@ fn an_edid_is_asked_for_one_of_sixteen_scanouts() {
 fn commands_of_features_that_were_not_offered_are_refused() {
     let mut seat = guest();
     let driver = &mut seat.vm.driver;
-    let rect = Rect::new(0, 0, 8, 8);
-    let entries = &[MemEntry { addr: 0, len: 4096 }];
     with_resource(driver);
 
     for command in [
         Command::GetCapsetInfo { index: 0 },
         Command::GetCapset { id: 1, version: 1 },
-        Command::CreateBlob { resource_id: 9, blob_mem: 1, blob_flags: 0, blob_id: 0, size: 4096, entries },
-        Command::SetScanoutBlob { rect, scanout_id: 0, resource_id: 1, width: 8, height: 8, format: 2, stride: 32 },
         Command::Raw { kind: cmd::CTX_CREATE, body: &[0; 72], tail: &[] },
         Command::Raw { kind: cmd::CTX_DESTROY, body: &[], tail: &[] },
         Command::Raw { kind: cmd::CTX_ATTACH_RESOURCE, body: &[0; 8], tail: &[] },

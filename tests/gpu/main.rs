@@ -10,12 +10,15 @@
 //! | [`broken_rings`] | rings that lie |
 //! | [`lifecycle`] | boot, reboot, pause, front ends that come and go |
 //! | [`ending`] | the program's end by a signal |
+//! | [`blobs`] | guest memory that is shown as it is |
 //! | [`commands`] | every 2D command: its success and its errors |
 //! | [`picture`] | what is to be seen: formats, scanouts, rectangles |
 //! | [`damage`] | what is sent, and what is not |
 //! | [`backing`] | transfers from scattered guest memory |
 //! | [`hostmem`] | `--max-hostmem` |
 //! | [`display`] | questions to the display, and displays that are slow, silent, strange or gone |
+//! | [`dmabuf`] | pictures by DMABUF: frames that the display takes in its own time |
+//! | [`udmabuf`] | the same with real buffers, in a guest |
 //! | [`cursor`] | cursors |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests panic")]
@@ -30,11 +33,13 @@
 mod common;
 
 mod backing;
+mod blobs;
 mod broken_rings;
 mod commands;
 mod cursor;
 mod damage;
 mod display;
+mod dmabuf;
 mod ending;
 mod framing;
 mod hostmem;
@@ -43,3 +48,4 @@ mod memory;
 mod negotiation;
 mod picture;
 mod rings;
+mod udmabuf;

@@ -30,6 +30,7 @@ fn exactly_the_virtio_features_that_work_are_offered() {
     let bits = [
         gpu_feature::EDID,
         gpu_feature::RESOURCE_UUID,
+        gpu_feature::RESOURCE_BLOB,
         feature::INDIRECT_DESC,
         feature::EVENT_IDX,
         feature::PROTOCOL_FEATURES,
@@ -228,7 +229,7 @@ fn features_that_were_never_offered_are_refused() {
 
     for bit in [
         gpu_feature::VIRGL,
-        gpu_feature::RESOURCE_BLOB,
+        gpu_feature::CONTEXT_INIT,
         feature::LOG_ALL,
         feature::IOMMU_PLATFORM,
         feature::RING_PACKED,

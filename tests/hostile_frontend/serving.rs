@@ -37,7 +37,7 @@ pub struct BackEnd {
 impl BackEnd {
     pub fn new(kind: Kind) -> BackEnd {
         match kind {
-            Kind::Gpu => BackEnd::serve(|| Gpu::new(gpu::Options { max_hostmem: 256 << 20 })),
+            Kind::Gpu => BackEnd::serve(|| Gpu::new(gpu::Options::new(256 << 20))),
             Kind::Input => {
                 let place = Kernel::new(devices::everything(), devices::FINGERS).place();
                 let options = input::Options { grab: true, exit_on_unplug: false, toggle: None };

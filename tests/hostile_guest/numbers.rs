@@ -36,7 +36,8 @@ fn every_command_with_every_field_at_an_edge_is_answered_and_the_picture_stays()
                 body
             }));
             for body in bodies {
-                if [cmd::SET_SCANOUT, cmd::GET_DISPLAY_INFO, cmd::GET_EDID].contains(&kind) && body[4] < 16 {
+                let of_scanout = [cmd::SET_SCANOUT, cmd::SET_SCANOUT_BLOB, cmd::GET_DISPLAY_INFO, cmd::GET_EDID];
+                if of_scanout.contains(&kind) && body[4] < 16 {
                     continue;
                 }
                 let body: Vec<u8> = body.iter().flat_map(|field| field.to_le_bytes()).collect();
@@ -68,6 +69,11 @@ fn counts_of_entries_beyond_what_was_supplied_reserve_nothing() {
         let entry = [0; 16];
         let command = Command::Raw { kind: cmd::RESOURCE_ATTACH_BACKING, body: &body, tail: &entry };
         assert_eq!(vm.driver.call(&command).unwrap().kind, resp::ERR_INVALID_PARAMETER, "{count}");
+
+        let fields = [2, 1, 0, count, 0, 0, 16, 0];
+        let body: Vec<u8> = fields.iter().flat_map(|field: &u32| field.to_le_bytes()).collect();
+        let command = Command::Raw { kind: cmd::RESOURCE_CREATE_BLOB, body: &body, tail: &entry };
+        assert_eq!(vm.driver.call(&command).unwrap().kind, resp::ERR_INVALID_PARAMETER, "a blob of {count}");
     }
     let after = program.measure().unwrap();
     assert!(after.peak < before.peak + (8 << 20), "{before:?} {after:?}");

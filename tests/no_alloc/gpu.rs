@@ -4,14 +4,16 @@ use std::sync::MutexGuard;
 use std::thread::JoinHandle;
 
 use seat_frontend::control::FrontEnd;
+use seat_frontend::display::Display;
 use seat_frontend::gpu::{Backing, Command, GpuDriver, Rect, format};
 use seat_frontend::machine::GpuMachine;
+use vhost_seat::gpu::udmabuf::Exporter;
 use vhost_seat::gpu::{Gpu, Options};
 
 use super::common::canvas::{Canvas, Settled, await_picture};
 use super::common::picture::Picture;
 use super::common::random::Random;
-use super::common::{options, patient};
+use super::common::{options, patient, soon};
 use super::{ROUNDS, WARM_UP};
 
 /// A guest, and the back end in a watched thread.
@@ -26,7 +28,7 @@ impl Watched {
     fn boot() -> Watched {
         let turn = super::turn();
         let (front, theirs) = FrontEnd::pair().unwrap();
-        let back_end = std::thread::spawn(move || super::serve(Gpu::new(Options { max_hostmem: 256 << 20 }), theirs));
+        let back_end = std::thread::spawn(move || super::serve(Gpu::new(Options::new(256 << 20)), theirs));
         let mut vm = GpuMachine::boot(patient(front), options()).unwrap();
         vm.driver.set_timeout(std::time::Duration::from_secs(60));
         let settled = Settled::new(&mut vm);
@@ -240,4 +242,38 @@ fn reads_and_writes_of_the_config_space() {
         vm.front.set_config(0, 0, &[0; 20]).unwrap();
         vm.front.get_features().unwrap();
     });
+}
+
+#[test]
+fn frames_by_dmabuf_for_a_display_that_takes_them_late() {
+    let _turn = super::turn();
+    let (front, theirs) = FrontEnd::pair().unwrap();
+    let back_end = std::thread::spawn(move || {
+        let mut gpu = Gpu::new(Options::default());
+        gpu.export_by(Exporter::of_memfds());
+        super::serve(gpu, theirs);
+    });
+    let mut vm = GpuMachine::boot(patient(front), options()).unwrap();
+    vm.driver.set_timeout(std::time::Duration::from_secs(60));
+    let canvas = Canvas::new(&mut vm.driver, 1, 320, 200);
+    canvas.put_on(&mut vm.driver, 0);
+    let taken = |vm: &GpuMachine, frames: u64| {
+        let enough = |display: &Display| display.dmabuf(0).is_some_and(|buffer| buffer.updates >= frames);
+        vm.display.wait(soon(), enough).unwrap();
+    };
+    taken(&vm, 1);
+    // Two flushes: the second waits where the display has not taken the first one's frame yet.
+    let round = |vm: &mut GpuMachine, n: u32| {
+        for step in [0, 1] {
+            scribble(&canvas, n * 2 + step);
+            canvas.present_all(&mut vm.driver);
+        }
+    };
+    (0..WARM_UP).for_each(|n| round(&mut vm, n));
+    super::assert_allocates_nothing(|| {
+        (0..ROUNDS).for_each(|n| round(&mut vm, n));
+        taken(&vm, u64::from(ROUNDS));
+    });
+    drop(vm);
+    back_end.join().unwrap();
 }

@@ -19,7 +19,7 @@ fn subject() -> Subject {
         binary: env!("CARGO_BIN_EXE_vhost-user-gpu"),
         device_type: "gpu",
         known_features: &["render-node", "virgl"],
-        own_options: &["--max-hostmem=SIZE", "--virgl", "--render-node=PATH"],
+        own_options: &["--max-hostmem=SIZE", "--display=MODE", "--virgl", "--render-node=PATH"],
         arguments: Vec::new(),
         _device: None,
         another: subject,
@@ -70,13 +70,128 @@ fn every_size_is_taken() {
 }
 
 #[test]
-fn an_option_of_3d_stops_the_program_early() {
+fn a_way_to_the_display_that_there_is_not_is_named_in_one_line() {
+    for argument in ["--display=", "--display=gl", "--display=Pixels"] {
+        subject().run(&["--fd=3", argument]).assert_refused(2, "auto, pixels or dmabuf");
+    }
+    subject().run(&["--fd=3", "--display=auto", "--display=pixels"]).assert_refused(2, "twice");
+}
+
+#[test]
+fn every_way_to_the_display_is_taken_and_one_that_is_not_to_be_had_is_done_without() {
+    for mode in ["auto", "pixels", "dmabuf"] {
+        let (mut program, front_end) = subject().on_fd(&["--display", mode]);
+        drop(front_end);
+        assert_eq!(program.wait(patience()).unwrap().code(), Some(0), "{mode}");
+        let lacks = mode == "dmabuf" && !Path::new("/dev/udmabuf").exists();
+        assert_eq!(program.stderr().contains("as pixels: /dev/udmabuf:"), lacks, "{mode}: {}", program.stderr());
+    }
+}
+
+#[test]
+fn a_render_node_that_is_none_stops_the_program_early() {
     let (_folder, path) = place();
     let socket = format!("--socket-path={}", path.display());
-    for line in [&["--virgl"][..], &["--render-node=/dev/dri/renderD128"], &["--render-node", "/dev/null"]] {
+    let lines: [(&[&str], &str); 4] = [
+        (&["--render-node=/nowhere/renderD128"], "/nowhere/renderD128"),
+        (&["--virgl", "--render-node=/nowhere/renderD128"], "/nowhere/renderD128"),
+        (&["--render-node", "/dev/null"], "not a render node"),
+        (&["--virgl", "--render-node", "/dev/null"], "not a render node"),
+    ];
+    for (line, part) in lines {
         let mut arguments = vec![socket.as_str()];
         arguments.extend(line);
-        subject().run(&arguments).assert_refused(1, "not supported");
+        subject().run(&arguments).assert_refused(1, part);
         assert!(!path.exists(), "it fails before it listens");
+    }
+}
+
+/// The program in an environment of which a part is gone.
+fn lacking(variable: &str, place: &Path, arguments: &[&str]) -> Ran {
+    let mut command = subject().command(arguments);
+    command.env(variable, place);
+    subject().to_end(command)
+}
+
+#[test]
+fn without_virglrenderer_there_is_no_3d_and_it_is_said() {
+    let folder = TempDir::new().unwrap();
+    // Found before the one that is installed, and no library.
+    std::fs::write(folder.join("libvirglrenderer.so.1"), "").unwrap();
+    let socket = format!("--socket-path={}", folder.join("socket").display());
+    lacking("LD_LIBRARY_PATH", folder.path(), &["--virgl", &socket]).assert_refused(1, "libvirglrenderer.so.1");
+    assert!(!folder.join("socket").exists());
+    let ran = lacking("LD_LIBRARY_PATH", folder.path(), &["--print-capabilities"]);
+    assert_eq!(crate::capabilities::assert_printed(&subject(), &ran), [""; 0]);
+}
+
+#[test]
+fn without_a_driver_there_is_no_3d_and_it_is_said() {
+    let Some(()) = renderer() else { return };
+    let folder = TempDir::new().unwrap();
+    let socket = format!("--socket-path={}", folder.join("socket").display());
+    let ran = lacking("__EGL_VENDOR_LIBRARY_DIRS", folder.path(), &["--virgl", &socket]);
+    ran.assert_refused(1, "cannot draw in software");
+    assert!(!folder.join("socket").exists());
+    let ran = lacking("__EGL_VENDOR_LIBRARY_DIRS", folder.path(), &["--print-capabilities"]);
+    assert_eq!(crate::capabilities::assert_printed(&subject(), &ran), [""; 0]);
+}
+
+/// `None`, and a loud line, where this machine has no renderer; in CI it has to have one.
+fn renderer() -> Option<()> {
+    let ran = subject().run_alone(&["--print-capabilities"]);
+    let found = crate::capabilities::assert_printed(&subject(), &ran).iter().any(|feature| feature == "virgl");
+    assert!(found || std::env::var_os("CI").is_none(), "no renderer");
+    if !found {
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), b"SKIPPED, not on this machine: a renderer\n");
+    }
+    found.then_some(())
+}
+
+/// The files that it has mapped.
+fn maps(program: &Program) -> String {
+    std::fs::read_to_string(format!("/proc/{}/maps", program.pid())).unwrap()
+}
+
+const LIBRARIES: [&str; 5] = ["libvirglrenderer", "libEGL", "libGL", "libgbm", "libLLVM"];
+
+#[test]
+fn without_3d_none_of_its_libraries_is_there() {
+    let (program, mut front_end) = subject().on_fd(&[]);
+    assert_served(&mut front_end);
+    for library in LIBRARIES {
+        assert!(!maps(&program).contains(library), "{library}");
+    }
+}
+
+#[test]
+fn with_3d_it_serves_with_all_rights_given_up_in_all_threads() {
+    let Some(()) = renderer() else { return };
+    for more in [&["--virgl"][..], &["--virgl", "--log-level=debug"]] {
+        let (program, mut front_end) = subject().on_fd(more);
+        assert_served(&mut front_end);
+        assert!(maps(&program).contains("libvirglrenderer"));
+        assert!(crate::sandbox::assert_given_up_by_threads(&program) > 1);
+    }
+    let program = Program::listening(subject().binary, &["--virgl"], patience()).unwrap();
+    assert_served(&mut program.connect().unwrap());
+    crate::sandbox::assert_given_up_by_threads(&program);
+
+    let (program, mut front_end) = subject().on_fd(&["--virgl", "--sandbox=require"]);
+    if front_end.get_features().is_ok() {
+        crate::sandbox::assert_given_up_by_threads(&program);
+    }
+}
+
+#[test]
+fn with_3d_it_ends_in_good_order() {
+    let Some(()) = renderer() else { return };
+    for more in [&[][..], &["--no-sandbox"]] {
+        let line = [&["--virgl"], more].concat();
+        let mut program = Program::listening(subject().binary, &line, patience()).unwrap();
+        assert_served(&mut program.connect().unwrap());
+        program.signal(nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert_eq!(program.wait(patience()).unwrap().code(), Some(0), "{more:?}");
+        assert_eq!(program.stderr(), "");
     }
 }

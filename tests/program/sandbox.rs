@@ -21,6 +21,12 @@ impl Status {
         Status(fs::read_to_string(format!("/proc/{pid}/status")).unwrap())
     }
 
+    /// Of each of its threads.
+    fn of_threads(pid: u32) -> Vec<Status> {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        threads.map(|thread| Status(fs::read_to_string(thread.unwrap().path().join("status")).unwrap())).collect()
+    }
+
     fn field(&self, name: &str) -> &str {
         let value = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         value.unwrap_or_else(|| panic!("{name} is missing")).trim()
@@ -37,13 +43,28 @@ fn ours() -> Status {
 
 #[track_caller]
 fn assert_given_up(program: &Program) {
-    let status = Status::of(program.pid());
-    assert_eq!((status.field("NoNewPrivs"), status.field("Seccomp")), ("1", "2"));
-    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
-        assert_eq!(status.capabilities(set), 0, "{set}");
+    Status::of(program.pid()).assert_given_up();
+}
+
+/// Returns how many threads there are.
+#[track_caller]
+pub fn assert_given_up_by_threads(program: &Program) -> usize {
+    let threads = Status::of_threads(program.pid());
+    threads.iter().for_each(Status::assert_given_up);
+    threads.len()
+}
+
+impl Status {
+    #[track_caller]
+    fn assert_given_up(&self) {
+        let status = self;
+        assert_eq!((status.field("NoNewPrivs"), status.field("Seccomp")), ("1", "2"));
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(status.capabilities(set), 0, "{set}");
+        }
+        let bounding = if ours().capabilities("CapEff") & SETPCAP == 0 { ours().capabilities("CapBnd") } else { 0 };
+        assert_eq!(status.capabilities("CapBnd"), bounding);
     }
-    let bounding = if ours().capabilities("CapEff") & SETPCAP == 0 { ours().capabilities("CapBnd") } else { 0 };
-    assert_eq!(status.capabilities("CapBnd"), bounding);
 }
 
 pub fn all_rights_are_given_up_before_a_front_end_is_answered(subject: &Subject) {

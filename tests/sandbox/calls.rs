@@ -81,6 +81,13 @@ fn the_device_is_asked_and_not_changed() {
 }
 
 #[test]
+fn memory_is_made_for_displays_in_one_way() {
+    assert_done("export");
+    assert_ends_in("export a list", libc::SYS_ioctl);
+    assert_ends_in("change how it is written", libc::SYS_fcntl);
+}
+
+#[test]
 fn the_filter_is_for_good() {
     assert_ends_in("prctl", libc::SYS_prctl);
 }

@@ -110,7 +110,7 @@ fn one_back_end_serves_machine_after_machine_and_ends_by_its_signal() {
 #[test]
 fn with_a_connected_socket_it_lives_as_long_as_its_machine() {
     let Some(lab) = Lab::for_test() else { return };
-    let (mut backend, end) = Backend::start_connected(PROGRAM).unwrap();
+    let (mut backend, end) = Backend::start_connected(PROGRAM, &[]).unwrap();
     let mut vm = Config::new(Gpu::connected(end)).reboots().boot(lab).unwrap();
     show(&mut vm, 1, SIZE);
     vm.reset().unwrap();

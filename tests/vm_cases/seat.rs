@@ -18,8 +18,17 @@ impl Seat {
 
     /// Boots on the device of that kind.
     pub fn boot_on(gpu: impl FnOnce(&Backend) -> Gpu, set: impl FnOnce(Config) -> Config) -> Option<Self> {
+        Self::boot_with(&["--log-level=info"], gpu, set)
+    }
+
+    /// The same with the program's arguments.
+    pub fn boot_with(
+        arguments: &[&str],
+        gpu: impl FnOnce(&Backend) -> Gpu,
+        set: impl FnOnce(Config) -> Config,
+    ) -> Option<Self> {
         let lab = Lab::for_test()?;
-        let backend = Backend::start(PROGRAM, &["--log-level=info"]).unwrap();
+        let backend = Backend::start(PROGRAM, arguments).unwrap();
         let vm = set(Config::new(gpu(&backend))).boot(lab).unwrap();
         Some(Seat { backend, vm })
     }

@@ -156,10 +156,18 @@ fn the_gpus_size_is_a_number_of_bytes_above_0() {
 }
 
 #[test]
-fn what_the_gpu_cannot_do_yet_is_refused_where_it_stands() {
-    for line in [&["--virgl"][..], &["--render-node=/dev/dri/renderD128", "--bogus"], &["--virgl", "--fd=x"]] {
-        assert!(matches!(read::<GpuProgram>(line), Err(UsageError::Unsupported { .. })), "{line:?}");
-    }
+fn the_options_of_3d_go_together_and_each_alone() {
+    let asked = |line: &[&str]| {
+        let GpuProgram { virgl, render_node, .. } = served(line).0;
+        (virgl.is_some(), render_node)
+    };
+    let node = Some(PathBuf::from("/dev/dri/renderD128"));
+    assert_eq!(asked(&["--fd=3"]), (false, None));
+    assert_eq!(asked(&["--virgl", "--fd=3"]), (true, None));
+    assert_eq!(asked(&["--fd=3", "--render-node=/dev/dri/renderD128"]), (false, node.clone()));
+    assert_eq!(asked(&["--render-node", "/dev/dri/renderD128", "--virgl", "--fd=3"]), (true, node));
+    assert_eq!(complaint::<GpuProgram>(&["--virgl", "--virgl"]), "--virgl is given twice");
+    assert!(complaint::<GpuProgram>(&["--virgl=on", "--fd=3"]).contains("--virgl"));
 }
 
 /// All that a line says of the input device: its path, whether it is not grabbed, whether unplugging it is the end, and

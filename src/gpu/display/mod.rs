@@ -11,11 +11,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, sendmsg, setsockopt, sockopt};
+use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg, setsockopt, sockopt};
 use thiserror::Error;
 use vhost::vhost_user::gpu_message::GpuBackendReq;
 
 use self::wire::{CURSOR_LEN, HEADER_LEN, Head, MAX_REPLY, ReplyError, ReplyHeader};
+use super::dmabuf::Dmabuf;
 use super::pixel::PIXEL;
 use super::rect::Rect;
 use super::resource::Image;
@@ -57,6 +58,8 @@ pub struct Reply<'a> {
 #[derive(Debug)]
 enum Tail {
     Nothing,
+    /// No bytes: the descriptor goes with the message's first one.
+    Descriptor(Rc<Dmabuf>),
     Pixels(Rc<Image>, Rect),
     Cursor(Box<[u8; CURSOR_LEN]>),
 }
@@ -120,6 +123,11 @@ impl Display {
         self.start(head, Tail::Nothing, 0);
     }
 
+    /// Begins a message that hands `buffer` over.
+    pub fn begin_handover(&mut self, head: Head, buffer: Rc<Dmabuf>) {
+        self.start(head, Tail::Descriptor(buffer), 0);
+    }
+
     /// Begins an UPDATE: the pixels `from` of `image`.
     pub fn begin_update(&mut self, head: Head, image: Rc<Image>, from: Rect) {
         let len = from.width as usize * from.height as usize * PIXEL;
@@ -152,8 +160,9 @@ impl Display {
                         self.finish();
                     }
                 }
-                // Short of memory, the kernel says so instead of waiting: later, then.
-                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM) => {
+                // Short of memory, or with too many descriptors on their way, the kernel says so instead of waiting: later,
+                // then.
+                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::ETOOMANYREFS) => {
                     let interest = if self.abandoned { Interest::Write } else { Interest::ReadWrite };
                     self.socket.set_interest(interest)?;
                     return Ok(false);
@@ -233,7 +242,11 @@ impl Outgoing {
         let head_rest = head.get(self.sent..).unwrap_or_default();
         let tail_sent = self.sent.saturating_sub(head.len());
         let count = match &self.tail {
-            Tail::Nothing => send(socket, &[IoSlice::new(head_rest)]),
+            // Whatever is sent of the message, its first byte is; a descriptor that goes again would be another message's.
+            Tail::Descriptor(buffer) if self.sent == 0 => {
+                send_with(socket, &[IoSlice::new(head_rest)], &[ControlMessage::ScmRights(&[buffer.fd.as_raw_fd()])])
+            }
+            Tail::Nothing | Tail::Descriptor(_) => send(socket, &[IoSlice::new(head_rest)]),
             Tail::Cursor(pixels) => {
                 send(socket, &[IoSlice::new(head_rest), IoSlice::new(pixels.get(tail_sent..).unwrap_or_default())])
             }
@@ -272,5 +285,9 @@ fn rows<'a>(image: &Image, pixels: &'a [u8], rect: &Rect, skip: usize) -> impl I
 }
 
 fn send(socket: &OwnedFd, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
-    sendmsg::<()>(socket.as_raw_fd(), parts, &[], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL, None)
+    send_with(socket, parts, &[])
+}
+
+fn send_with(socket: &OwnedFd, parts: &[IoSlice<'_>], beside: &[ControlMessage<'_>]) -> Result<usize, Errno> {
+    sendmsg::<()>(socket.as_raw_fd(), parts, beside, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL, None)
 }

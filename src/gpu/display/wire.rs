@@ -6,6 +6,7 @@
 use thiserror::Error;
 use vhost::vhost_user::gpu_message::GpuBackendReq;
 
+use crate::gpu::dmabuf::Dmabuf;
 use crate::gpu::rect::Rect;
 
 /// Bytes of a message header.
@@ -17,7 +18,7 @@ pub const DISPLAY_INFO_LEN: usize = 408;
 /// Payload of GET_EDID's reply: a control header, size, padding and 1024 bytes.
 pub const EDID_LEN: usize = 1056;
 /// Longest head of a message: everything but pixels.
-pub const MAX_HEAD: usize = HEADER_LEN + 20;
+pub const MAX_HEAD: usize = HEADER_LEN + 48;
 /// Width and height of a cursor.
 pub const CURSOR_SIDE: u32 = 64;
 /// Bytes of a cursor's pixels.
@@ -31,6 +32,8 @@ pub const F_EDID: u64 = 1 << 0;
 pub const F_DMABUF2: u64 = 1 << 1;
 
 const FLAG_REPLY: u32 = 1 << 2;
+/// Bit 0 of a DMABUF's flags.
+const Y_0_TOP: u32 = 1 << 0;
 
 /// Why what the display sent is no reply. Nothing that follows can be trusted.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -143,6 +146,35 @@ impl Head {
         Self::new(GpuBackendReq::UPDATE, &[scanout, rect.x, rect.y, rect.width, rect.height], pixels)
     }
 
+    /// DMABUF_SCANOUT of the part `rect` of `buffer`, or DMABUF_SCANOUT2 where the display acknowledged DMABUF2 and the order
+    /// of the pixels is known; the buffer's descriptor goes with it.
+    pub fn dmabuf_scanout(scanout: u32, buffer: &Dmabuf, rect: &Rect, dmabuf2: bool) -> Self {
+        let (width, height) = buffer.seen_as(rect).unwrap_or((buffer.width, buffer.height));
+        let flags = if buffer.y_0_top { Y_0_TOP } else { 0 };
+        let place = [scanout, rect.x, rect.y, rect.width, rect.height];
+        let layout = [width, height, buffer.stride, flags, buffer.fourcc];
+        let mut fields = [0; 10];
+        for (field, value) in fields.iter_mut().zip(place.into_iter().chain(layout)) {
+            *field = value;
+        }
+        let Some(modifier) = buffer.modifier.filter(|_| dmabuf2) else {
+            return Self::new(GpuBackendReq::DMABUF_SCANOUT, &fields, 0);
+        };
+        let mut head = Self::new(GpuBackendReq::DMABUF_SCANOUT2, &fields, 8);
+        head.put(&modifier.to_ne_bytes());
+        head
+    }
+
+    /// DMABUF_SCANOUT without a descriptor: the display lets its buffer go.
+    pub fn dmabuf_release(scanout: u32) -> Self {
+        Self::new(GpuBackendReq::DMABUF_SCANOUT, &[scanout, 0, 0, 0, 0, 0, 0, 0, 0, 0], 0)
+    }
+
+    /// DMABUF_UPDATE of `rect`, in scanout coordinates. The display answers once it took the frame.
+    pub fn dmabuf_update(scanout: u32, rect: &Rect) -> Self {
+        Self::new(GpuBackendReq::DMABUF_UPDATE, &[scanout, rect.x, rect.y, rect.width, rect.height], 0)
+    }
+
     /// CURSOR_POS, or CURSOR_POS_HIDE.
     pub fn cursor_pos(scanout: u32, x: u32, y: u32, visible: bool) -> Self {
         let request = if visible { GpuBackendReq::CURSOR_POS } else { GpuBackendReq::CURSOR_POS_HIDE };
@@ -183,19 +215,51 @@ mod tests {
         }
     }
 
+    fn words(head: &Head) -> Vec<u32> {
+        head.bytes().chunks_exact(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap())).collect()
+    }
+
     #[test]
     fn an_update_announces_its_pixels() {
         let head = Head::update(3, &Rect::new(1, 2, 10, 20));
-        let words: Vec<u32> =
-            head.bytes().chunks_exact(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap())).collect();
-        assert_eq!(words, [8, 0, 20 + 10 * 20 * 4, 3, 1, 2, 10, 20]);
+        assert_eq!(words(&head), [8, 0, 20 + 10 * 20 * 4, 3, 1, 2, 10, 20]);
     }
 
     #[test]
     fn a_cursor_announces_64_by_64_pixels() {
         let head = Head::cursor_update(1, 5, 6, (7, 8));
-        let words: Vec<u32> =
-            head.bytes().chunks_exact(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap())).collect();
-        assert_eq!(words, [6, 0, 16404, 1, 5, 6, 7, 8]);
+        assert_eq!(words(&head), [6, 0, 16404, 1, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn a_buffer_goes_with_its_modifier_where_there_is_one_and_the_display_takes_it() {
+        let fd = std::fs::File::open("/dev/null").unwrap().into();
+        let modifier = Some(0x0123_4567_89ab_cdef);
+        let mut buffer =
+            Dmabuf { fd, width: 640, height: 480, stride: 2624, fourcc: 0x3432_5258, modifier, y_0_top: true };
+        let fields = [5, 0, 0, 640, 480, 640, 480, 2624, 1, 0x3432_5258];
+        let rect = buffer.rect();
+        let second = words(&Head::dmabuf_scanout(5, &buffer, &rect, true));
+        let halves =
+            if cfg!(target_endian = "little") { [0x89ab_cdef, 0x0123_4567] } else { [0x0123_4567, 0x89ab_cdef] };
+        assert_eq!(second, [&[12, 0, 48], &fields[..], &halves].concat());
+        let first = [&[9, 0, 40], &fields[..]].concat();
+        assert_eq!(words(&Head::dmabuf_scanout(5, &buffer, &rect, false)), first);
+        buffer.modifier = None;
+        assert_eq!(words(&Head::dmabuf_scanout(5, &buffer, &rect, true)), first);
+    }
+
+    #[test]
+    fn a_part_of_a_buffer_is_told_as_a_buffer_of_that_size() {
+        let fd = std::fs::File::open("/dev/null").unwrap().into();
+        let buffer = Dmabuf { fd, width: 640, height: 480, stride: 2560, fourcc: 7, modifier: Some(0), y_0_top: false };
+        let head = Head::dmabuf_scanout(0, &buffer, &Rect::of_size(320, 240), false);
+        assert_eq!(words(&head), [9, 0, 40, 0, 0, 0, 320, 240, 320, 240, 2560, 0, 7]);
+    }
+
+    #[test]
+    fn a_buffer_is_let_go_by_a_scanout_of_nothing_and_updated_by_a_rectangle() {
+        assert_eq!(words(&Head::dmabuf_release(3)), [&[9, 0, 40, 3][..], &[0; 9]].concat());
+        assert_eq!(words(&Head::dmabuf_update(3, &Rect::new(1, 2, 10, 20))), [10, 0, 20, 3, 1, 2, 10, 20]);
     }
 }

@@ -42,14 +42,15 @@ impl Backend {
         Ok(backend)
     }
 
-    /// Starts `program --fd=…` with one end of a new pair of sockets, as libvirt does; the other end is for
+    /// Starts `program --fd=… ARGUMENTS` with one end of a new pair of sockets, as libvirt does; the other end is for
     /// [`Gpu::connected`](crate::Gpu::connected).
-    pub fn start_connected(program: impl AsRef<Path>) -> Result<(Self, OwnedFd)> {
+    pub fn start_connected(program: impl AsRef<Path>, arguments: &[&str]) -> Result<(Self, OwnedFd)> {
         let folder = Workdir::new()?;
         let (theirs, ours) = UnixStream::pair().context("socketpair")?;
-        let argument = format!("--fd={INHERITED}");
+        let fd = format!("--fd={INHERITED}");
+        let arguments = std::iter::once(fd.as_str()).chain(arguments.iter().copied());
         let log = folder.join("backend.log");
-        let process = Process::start_with("back end", program, [argument], &log, Some(theirs.into()))?;
+        let process = Process::start_with("back end", program, arguments, &log, Some(theirs.into()))?;
         let backend = Backend { process, socket: folder.join("vhost"), _folder: folder };
         Ok((backend, ours.into()))
     }

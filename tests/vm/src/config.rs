@@ -13,8 +13,17 @@ use crate::vm::Vm;
 /// The id of the gpu in QEMU, for QMP.
 pub const GPU_ID: &str = "gpu0";
 
-/// The host's root for 9p. Its mounts have inode numbers of their own, which are told apart.
-const HOST_ROOT: &str = "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap";
+/// The host's root by 9p. Its mounts have inode numbers of their own, which are told apart.
+const ROOT_DEVICE: [&str; 4] = [
+    "-fsdev",
+    "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
+    "-device",
+    "virtio-9p-pci,fsdev=host,mount_tag=host",
+];
+
+/// All that QEMU emulates, as a processor of AMD's of our days: by the family that it has otherwise, LLVM takes it for one
+/// without 64-bit code, and then Mesa can't draw in software.
+const PROCESSOR: &str = "max,family=25,model=1,stepping=1";
 
 /// What a kernel without a screen, a disk and a network can leave out at its start, by what it costs.
 const LEFT_OUT: &str = "trace_eval_init,jent_mod_init,inet6_init,bpf_tcp_ca_kfunc_init,load_system_certificate_list,\
@@ -77,6 +86,24 @@ impl Gpu {
     }
 }
 
+/// Who looks at the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Display {
+    None,
+    Dbus,
+    EglHeadless(PathBuf),
+}
+
+impl Display {
+    fn option(&self, folder: &Path) -> String {
+        match self {
+            Display::None => "none".to_owned(),
+            Display::Dbus => format!("dbus,addr=unix:path={}", folder.join("bus").display()),
+            Display::EglHeadless(node) => format!("egl-headless,rendernode={}", node.display()),
+        }
+    }
+}
+
 /// A machine to be; each method sets one thing.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -90,7 +117,7 @@ pub struct Config {
     reboots: bool,
     kernel_words: String,
     arguments: Vec<String>,
-    pub(crate) dbus: bool,
+    pub(crate) display: Display,
     pub(crate) patience: Duration,
 }
 
@@ -102,20 +129,30 @@ impl Config {
 
     /// A machine that has uinput and runs programs of this host ([`Vm::exec`]): it sees the host's root, read-only.
     pub fn uinput() -> Self {
-        let root = ["-fsdev", HOST_ROOT, "-device", "virtio-9p-pci,fsdev=host,mount_tag=host"];
-        Config::without_screen(Drivers::Uinput).arguments(root)
+        Config::without_screen(Drivers::Uinput).arguments(ROOT_DEVICE)
     }
 
-    /// Gives a machine with uinput KVM as well, for a second machine in it ([`Config::nested`]).
+    /// Lets a machine with a screen run programs of this host as well.
+    pub fn host_root(self) -> Self {
+        Config { drivers: Drivers::GpuAndRoot, ..self }.arguments(ROOT_DEVICE)
+    }
+
+    /// Gives a machine with the host's root KVM as well, for a second machine in it ([`Config::nested`]).
     pub fn with_kvm(self) -> Self {
-        Config { drivers: Drivers::UinputAndKvm, ..self }
+        let drivers = if self.gpu.is_some() { Drivers::GpuRootAndKvm } else { Drivers::UinputAndKvm };
+        Config { drivers, ..self }
     }
 
-    /// A machine inside of such a machine, where each instruction of the boot counts: little memory, no ACPI, no keyboard
-    /// controller, and none of what the kernel would test of itself. Its drivers are those of virtio inputs. It uses KVM
-    /// where that is: emulation of one level of instructions instead of two, ten times as quick.
+    /// A machine inside of such a machine, with the drivers of virtio inputs.
     pub fn nested() -> Self {
-        Config { nested: true, memory_mib: 192, ..Config::without_screen(Drivers::Input) }
+        Config { memory_mib: 192, ..Config::without_screen(Drivers::Input) }.inside()
+    }
+
+    /// Makes it one for the inside of another, where each instruction of the boot counts: no ACPI, no keyboard controller,
+    /// and none of what the kernel would test of itself. It uses KVM where that is: emulation of one level of instructions
+    /// instead of two, ten times as quick.
+    pub fn inside(self) -> Self {
+        Config { nested: true, ..self }
     }
 
     fn without_screen(drivers: Drivers) -> Self {
@@ -130,7 +167,7 @@ impl Config {
             reboots: false,
             kernel_words: String::new(),
             arguments: Vec::new(),
-            dbus: false,
+            display: Display::None,
             patience: Duration::from_secs(60),
         }
     }
@@ -166,7 +203,13 @@ impl Config {
 
     /// `-display dbus` on a private bus, for [`Vm::set_ui_info`]. Without it the display is `none`.
     pub fn dbus(mut self) -> Self {
-        self.dbus = true;
+        self.display = Display::Dbus;
+        self
+    }
+
+    /// `-display egl-headless` on a GPU: what is shown may be a DMABUF.
+    pub fn egl_headless(mut self, render_node: impl Into<PathBuf>) -> Self {
+        self.display = Display::EglHeadless(render_node.into());
         self
     }
 
@@ -226,7 +269,7 @@ impl Config {
         let mut args: Vec<String> = Vec::new();
         let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
         // A nested machine's processor has little that a kernel could try out, for where there is no KVM.
-        let (machine, processor) = if self.nested { ("q35,i8042=off", "qemu64") } else { ("q35", "max") };
+        let (machine, processor) = if self.nested { ("q35,i8042=off", "qemu64") } else { ("q35", PROCESSOR) };
         add("-machine", format!("{machine},memory-backend=mem"));
         // The back end maps the guest's memory: it has to be shared.
         add("-object", format!("memory-backend-memfd,id=mem,size={memory}M,share=on"));
@@ -253,9 +296,7 @@ impl Config {
             add("-chardev", socket(name));
             add(option, value.to_owned());
         }
-        let display =
-            if self.dbus { format!("dbus,addr=unix:path={}", folder.join("bus").display()) } else { "none".into() };
-        add("-display", display);
+        add("-display", self.display.option(folder));
         if let Some(gpu) = &self.gpu {
             if let Some(chardev) = gpu.chardev() {
                 add("-chardev", format!("socket,id=gpu,{chardev}"));

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use seat_guest::answer::Order;
 
-use crate::config::Config;
+use crate::backend::Backend;
+use crate::config::{Config, Gpu};
 use crate::error::{Context, Error, Result};
 use crate::lab::Lab;
 use crate::libtest::{Outcome, outcomes};
@@ -32,6 +33,7 @@ const HIDDEN: [&str; 5] = ["/tmp", "/run", "/dev", "/proc", "/sys"];
 pub struct InVm {
     filters: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
+    gpu: Option<(&'static str, &'static [&'static str])>,
     memory_mib: u32,
     kvm: bool,
     patience: Duration,
@@ -53,6 +55,7 @@ impl InVm {
         InVm {
             filters: &[],
             environment: &[],
+            gpu: None,
             memory_mib: 512,
             kvm: false,
             patience: Duration::from_secs(300),
@@ -73,13 +76,20 @@ impl InVm {
         self
     }
 
+    /// The guest has a screen instead of uinput, which that program serves, started with `arguments` and its socket's path.
+    /// If it draws in 3D, the guest has a GPU with a render node.
+    pub const fn gpu(mut self, program: &'static str, arguments: &'static [&'static str]) -> Self {
+        self.gpu = Some((program, arguments));
+        self
+    }
+
     /// The guest's memory (512).
     pub const fn memory_mib(mut self, mib: u32) -> Self {
         self.memory_mib = mib;
         self
     }
 
-    /// The tests boot guests of their own ([`Config::nested`]): KVM, and 1 GiB of memory.
+    /// The tests boot guests of their own ([`Config::nested`], [`Config::inside`]): KVM, and 1 GiB of memory.
     pub const fn nesting(mut self) -> Self {
         self.kvm = true;
         self.memory_mib = 1024;
@@ -124,12 +134,18 @@ impl InVm {
                 return Err(Error::Failed(text));
             }
         }
-        let config = Config::uinput().memory_mib(self.memory_mib);
+        let served = self.gpu.map(|(program, arguments)| Backend::start(program, arguments)).transpose()?;
+        let config = match &served {
+            Some(backend) => Config::new(Gpu::vhost_user(backend.socket())).host_root().no_text_console(),
+            None => Config::uinput(),
+        };
+        let config = config.memory_mib(self.memory_mib);
         let mut vm = if self.kvm { config.with_kvm() } else { config }.boot(lab)?;
         vm.set_patience(self.patience);
         let ended = vm.exec(&self.order(lab, &program, &folder)?)?;
         let status = ended.status.map_or("a signal".to_owned(), |status| format!("status {status}"));
-        let end = format!("the test program ended by {status}\n{}", vm.console().tail(40));
+        let said = served.as_ref().map(|backend| backend.log().tail(20)).unwrap_or_default();
+        let end = format!("the test program ended by {status}\n{}{said}", vm.console().tail(40));
         Ok(Report { outcomes: outcomes(&ended.output), end })
     }
 

@@ -26,9 +26,13 @@ const GIVEN: &str = "VHOST_SEAT_VM_GIVEN";
 pub enum Drivers {
     /// A virtio gpu.
     Gpu,
+    /// The same, and the host's root.
+    GpuAndRoot,
+    /// The same and KVM: the emulated processor is an AMD that has SVM.
+    GpuRootAndKvm,
     /// uinput and evdev, and the host's root.
     Uinput,
-    /// The same and KVM: the emulated processor is an AMD that has SVM.
+    /// The same and KVM.
     UinputAndKvm,
     /// virtio inputs and evdev.
     Input,
@@ -38,6 +42,8 @@ impl Drivers {
     fn modules(self) -> &'static [&'static str] {
         match self {
             Drivers::Gpu => &["virtio_pci", "virtio_gpu"],
+            Drivers::GpuAndRoot => &["virtio_pci", "virtio_gpu", "9pnet_virtio", "9p"],
+            Drivers::GpuRootAndKvm => &["virtio_pci", "virtio_gpu", "9pnet_virtio", "9p", "kvm_amd"],
             Drivers::Uinput => &["virtio_pci", "9pnet_virtio", "9p", "evdev", "uinput"],
             Drivers::UinputAndKvm => &["virtio_pci", "9pnet_virtio", "9p", "evdev", "uinput", "kvm_amd"],
             Drivers::Input => &["virtio_pci", "evdev", "virtio_input"],
@@ -47,6 +53,8 @@ impl Drivers {
     fn file(self) -> &'static str {
         match self {
             Drivers::Gpu => "initramfs-gpu.cpio",
+            Drivers::GpuAndRoot => "initramfs-gpu-root.cpio",
+            Drivers::GpuRootAndKvm => "initramfs-gpu-root-kvm.cpio",
             Drivers::Uinput => "initramfs-uinput.cpio",
             Drivers::UinputAndKvm => "initramfs-uinput-kvm.cpio",
             Drivers::Input => "initramfs-input.cpio",
@@ -64,7 +72,7 @@ pub struct Lab {
     folder: PathBuf,
     /// What it is made of; nothing where it is given.
     parts: Option<Parts>,
-    made: [OnceLock<Result<PathBuf>>; 4],
+    made: [OnceLock<Result<PathBuf>>; 6],
 }
 
 struct Parts {
@@ -132,7 +140,9 @@ impl Lab {
 
     /// The variable by which a laboratory in a guest finds this one's files, in the host's root.
     pub(crate) fn for_guest(&self) -> Result<(String, String)> {
-        self.initramfs(Drivers::Input)?;
+        for drivers in [Drivers::Input, Drivers::GpuAndRoot] {
+            self.initramfs(drivers)?;
+        }
         let paths = [&self.kernel, &self.folder].map(|path| std::path::absolute(path).context(path.display()));
         let [kernel, folder] = paths;
         let joined = std::env::join_paths([kernel?, folder?]).map_err(|e| Error::Failed(e.to_string()))?;

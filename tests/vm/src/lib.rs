@@ -21,6 +21,7 @@
 mod backend;
 mod config;
 mod cpio;
+pub mod cube;
 mod dbus;
 mod error;
 mod image;

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use seat_guest::answer::{self, Order};
 use serde_json::{Value, json};
 
-use crate::config::{Config, GPU_ID, Gpu};
+use crate::config::{Config, Display, GPU_ID, Gpu};
 use crate::dbus::Bus;
 use crate::error::{Context, Error, Result};
 use crate::image::Image;
@@ -48,7 +48,7 @@ pub struct Vm {
 impl Vm {
     pub(crate) fn start(config: &Config, lab: &Lab) -> Result<Vm> {
         let (folder, patience) = (Workdir::new()?, config.patience);
-        let bus = if config.dbus { Some(Bus::start(&folder, patience)?) } else { None };
+        let bus = if config.display == Display::Dbus { Some(Bus::start(&folder, patience)?) } else { None };
         let listen = |name| UnixListener::bind(folder.join(name)).context(format_args!("socket {name}"));
         let (console, commands, qmp) = (listen("console")?, listen("commands")?, listen("qmp")?);
 
@@ -114,10 +114,23 @@ impl Vm {
         }
     }
 
-    /// Runs a program of the host's root in the guest, to its end; needs [`Config::uinput`]. What it prints is on the
-    /// guest's console meanwhile.
+    /// Runs a program of the host's root in the guest, to its end; needs [`Config::uinput`] or [`Config::host_root`]. What
+    /// it prints is on the guest's console meanwhile.
     pub fn exec(&mut self, order: &Order) -> Result<Ended> {
-        let mut answer = self.guest(&format!("exec {}", order.encode()))?;
+        self.exec_begin(order)
+            .and_then(|()| self.exec_end())
+            .map_err(|error| error.context(format_args!("guest: {}", order.program)))
+    }
+
+    /// Starts a program as [`Vm::exec`] does and does not wait: [`Vm::exec_end`] does, or nobody if the guest comes to its
+    /// end. Until then the guest takes no other command.
+    pub fn exec_begin(&mut self, order: &Order) -> Result<()> {
+        self.guest_begin(&format!("exec {}", order.encode()))
+    }
+
+    /// Waits for the end of what [`Vm::exec_begin`] has started.
+    pub fn exec_end(&mut self) -> Result<Ended> {
+        let mut answer = self.guest_end()?;
         let mut text = |name: &str| match answer[name].take() {
             Value::String(text) => text,
             _ => String::new(),
@@ -193,7 +206,21 @@ impl Vm {
     /// Takes screendumps until `fault` finds none.
     pub fn wait_picture(&mut self, head: u32, fault: impl Fn(&Image) -> Option<String>) -> Result<()> {
         // A picture is there in tenths of a second or, as a rule, never.
-        let until = deadline(self.patience.min(Duration::from_secs(20)));
+        self.wait_picture_for(self.patience.min(Duration::from_secs(20)), head, fault)
+    }
+
+    /// The same for what a program shows that has to be loaded before, as an answer is waited for.
+    pub fn wait_program_picture(&mut self, head: u32, fault: impl Fn(&Image) -> Option<String>) -> Result<()> {
+        self.wait_picture_for(self.patience, head, fault)
+    }
+
+    fn wait_picture_for(
+        &mut self,
+        patience: Duration,
+        head: u32,
+        fault: impl Fn(&Image) -> Option<String>,
+    ) -> Result<()> {
+        let until = deadline(patience);
         loop {
             let Some(why) = fault(&self.screendump(head)?) else { return Ok(()) };
             if Instant::now() >= until {

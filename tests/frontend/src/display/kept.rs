@@ -4,7 +4,9 @@ use std::os::fd::OwnedFd;
 
 use super::wire::MESSAGES;
 use crate::control::wire::{HEADER_SIZE, Header};
+use crate::error::Result;
 use crate::gpu::Rect;
+use crate::memory::read_file;
 
 /// A scanout's picture, as UPDATE messages left it.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -92,6 +94,17 @@ pub struct Dmabuf {
     pub fd: OwnedFd,
     /// DMABUF_UPDATE messages since.
     pub updates: u64,
+}
+
+impl Dmabuf {
+    /// What a display shows of it now, read out of the buffer itself; the format is taken to be XRGB8888.
+    pub fn surface(&self) -> Result<Surface> {
+        let (width, height) = (self.rect.width, self.rect.height);
+        let row = width as usize * 4;
+        let bytes = read_file(&self.fd, (height as usize - 1) * self.stride as usize + row)?;
+        let pixels = bytes.chunks(self.stride as usize).flat_map(|line| &line[..row]).copied().collect();
+        Ok(Surface { width, height, pixels, updates: self.updates })
+    }
 }
 
 /// A message as it came, without its pixels.

@@ -2,8 +2,8 @@
 //!
 //! [`Display`] is a polled state machine: [`Display::pump`] handles what is there. [`DisplayThread`] runs one in a thread
 //! of its own. Both are strict: a wrong size, an UPDATE without a SCANOUT before it (of which QEMU dies), one that
-//! reaches outside its surface, a feature that was not negotiated, a stream out of step: each is a fault with a text that
-//! names it. [`Drain`] only counts, for benches.
+//! reaches outside its surface, a feature that was not negotiated, a frame that is sent before the last one was answered, a
+//! stream out of step: each is a fault with a text that names it. [`Drain`] only counts, for benches.
 
 mod drain;
 mod framing;
@@ -182,7 +182,10 @@ impl Display {
                 let block = self.config.edids.get(scanout as usize).unwrap_or(&none);
                 wire::reply(message::GET_EDID, &wire::edid(block))
             }
-            Due::DmabufUpdate => wire::reply(message::DMABUF_UPDATE, &[]),
+            Due::DmabufUpdate(scanout) => {
+                self.screens.frame_due[scanout as usize] = false;
+                wire::reply(message::DMABUF_UPDATE, &[])
+            }
         };
         match &self.stream {
             Some(stream) => send_all(stream.as_fd(), &bytes, &[], Deadline::secs(5)),
@@ -226,6 +229,15 @@ impl Display {
             self.send_reply(due)?;
         }
         Ok(self.withheld.len())
+    }
+
+    /// Forgets the first `count` replies of those kept back, as QEMU forgets frames over a pause.
+    pub fn lose_replies(&mut self, count: usize) {
+        for due in self.withheld.drain(..count) {
+            if let Due::DmabufUpdate(scanout) = due {
+                self.screens.frame_due[scanout as usize] = false;
+            }
+        }
     }
 
     /// Replies kept back.

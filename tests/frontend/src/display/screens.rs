@@ -18,7 +18,7 @@ pub(super) enum Due {
     ProtocolFeatures,
     DisplayInfo,
     Edid(u32),
-    DmabufUpdate,
+    DmabufUpdate(u32),
 }
 
 /// What a display keeps and forbids; see [`super::DisplayConfig`].
@@ -37,6 +37,8 @@ pub(super) struct Screens {
     pub(super) surfaces: [Option<Surface>; MAX_SCANOUTS],
     pub(super) cursors: [Cursor; MAX_SCANOUTS],
     pub(super) dmabufs: [Option<Dmabuf>; MAX_SCANOUTS],
+    /// Whether a DMABUF_UPDATE was not answered yet.
+    pub(super) frame_due: [bool; MAX_SCANOUTS],
     pub(super) counters: Counters,
     pub(super) log: VecDeque<Event>,
     pub(super) due: VecDeque<Due>,
@@ -53,6 +55,7 @@ impl Screens {
             surfaces: Default::default(),
             cursors: Default::default(),
             dmabufs: Default::default(),
+            frame_due: [false; MAX_SCANOUTS],
             counters: Counters::default(),
             log: VecDeque::with_capacity(rules.log),
             due: VecDeque::with_capacity(64),
@@ -142,6 +145,9 @@ impl Screens {
         if (width == 0) != (height == 0) || width > 1 << 14 || height > 1 << 14 {
             return Err(Error::fault(format!("SCANOUT of {width} x {height}")));
         }
+        if self.dmabufs[at].is_some() {
+            return Err(Error::fault(format!("SCANOUT {id} of pixels where a DMABUF was not let go")));
+        }
         let size = if self.rules.keep_pixels { width as usize * height as usize * 4 } else { 0 };
         self.surfaces[at] = (width > 0).then(|| Surface { width, height, pixels: vec![0; size], updates: 0 });
         self.note(Event::Scanout { scanout: id, width, height });
@@ -178,10 +184,33 @@ impl Screens {
         let rest = |index: usize| word(&self.small, 5 + index);
         let modifier = second.then(|| u64::from(rest(5)) | u64::from(rest(6)) << 32);
         let (fd_width, fd_height, stride, flags, fourcc) = (rest(0), rest(1), rest(2), rest(3), rest(4));
-        let fd = self.fds.pop_front();
+        // One receive may have brought this message and a later one that the descriptor belongs to.
+        let is_empty = self.small[4..40].iter().all(|byte| *byte == 0);
+        let fd = if is_empty { None } else { self.fds.pop_front() };
         self.note(Event::DmabufScanout { scanout: id, rect, has_fd: fd.is_some() });
-        self.dmabufs[at] =
-            fd.map(|fd| Dmabuf { rect, fd_width, fd_height, stride, flags, fourcc, modifier, fd, updates: 0 });
+        if is_empty {
+            self.dmabufs[at] = None;
+            return Ok(());
+        }
+        let Some(fd) = fd else {
+            return Err(Error::fault(format!("DMABUF_SCANOUT {rect:?} for scanout {id} without a descriptor")));
+        };
+        // QEMU looks at neither x nor y, and before 9.1 not at the width and height.
+        if (rect.x, rect.y, rect.width, rect.height) != (0, 0, fd_width, fd_height)
+            || rect.width == 0
+            || rect.height == 0
+        {
+            return Err(Error::fault(format!("DMABUF_SCANOUT {rect:?} of a buffer of {fd_width} x {fd_height}")));
+        }
+        if u64::from(stride) < u64::from(fd_width) * 4 {
+            return Err(Error::fault(format!("DMABUF_SCANOUT of {fd_width} pixels in {stride} bytes")));
+        }
+        if self.frame_due[at] {
+            return Err(Error::fault(format!("another DMABUF for scanout {id} before the last frame was answered")));
+        }
+        // Pixels need a new SCANOUT after this.
+        self.surfaces[at] = None;
+        self.dmabufs[at] = Some(Dmabuf { rect, fd_width, fd_height, stride, flags, fourcc, modifier, fd, updates: 0 });
         Ok(())
     }
 
@@ -191,8 +220,15 @@ impl Screens {
         let Some(dmabuf) = &mut self.dmabufs[at] else {
             return Err(Error::fault(format!("DMABUF_UPDATE for scanout {id} without a DMABUF_SCANOUT before it")));
         };
+        let whole = Surface { width: dmabuf.rect.width, height: dmabuf.rect.height, ..Surface::default() };
+        if rect.width == 0 || rect.height == 0 || !whole.contains(rect) {
+            return Err(Error::fault(format!("DMABUF_UPDATE {rect:?} outside of {whole:?}")));
+        }
+        if std::mem::replace(&mut self.frame_due[at], true) {
+            return Err(Error::fault(format!("DMABUF_UPDATE for scanout {id} before the last one was answered")));
+        }
         dmabuf.updates += 1;
-        self.due.push_back(Due::DmabufUpdate);
+        self.due.push_back(Due::DmabufUpdate(id));
         self.note(Event::DmabufUpdate { scanout: id, rect });
         Ok(())
     }

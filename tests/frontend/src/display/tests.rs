@@ -117,11 +117,55 @@ fn a_dmabuf_is_kept_and_a_stray_descriptor_is_a_fault() {
     display.pump().unwrap();
     let dmabuf = display.dmabuf(1).unwrap();
     assert_eq!((dmabuf.stride, dmabuf.fourcc, dmabuf.modifier), (128, 0x3432_5258, None));
-    send_all(back_end.as_fd(), &message, &[], Deadline::secs(1)).unwrap();
+    let nothing = bytes_of(message::DMABUF_SCANOUT, 0, &words(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    send_all(back_end.as_fd(), &nothing, &[], Deadline::secs(1)).unwrap();
     display.pump().unwrap();
     assert!(display.dmabuf(1).is_none());
     send_all(back_end.as_fd(), &scanout(0, 4, 4), &[buffer.as_fd()], Deadline::secs(1)).unwrap();
     assert!(display.pump().is_err());
+}
+
+/// What becomes of messages, each with or without a buffer.
+fn pumped(messages: &[(&[u8], bool)]) -> Option<String> {
+    let (mut display, back_end) = pair(DisplayConfig::default());
+    let buffer = memfd(c"buffer", 4096, false).unwrap();
+    let buffer = [buffer.as_fd()];
+    for (bytes, with_buffer) in messages {
+        send_all(back_end.as_fd(), bytes, &buffer[..usize::from(*with_buffer)], Deadline::secs(1)).unwrap();
+        display.withhold_replies(true).unwrap();
+        match display.pump() {
+            Ok(_) => {}
+            Err(Error::Fault(text)) => return Some(text),
+            other => panic!("{other:?}"),
+        }
+    }
+    None
+}
+
+#[test]
+fn dmabufs_that_no_display_shows_right_and_frames_that_come_too_early_are_faults() {
+    let message = |number, fields: &[u32]| bytes_of(number, 0, &words(fields));
+    let good = message(message::DMABUF_SCANOUT, &[1, 0, 0, 32, 32, 32, 32, 128, 0, 7]);
+    let frame = message(message::DMABUF_UPDATE, &[1, 0, 0, 32, 32]);
+    let nothing = message(message::DMABUF_SCANOUT, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(pumped(&[(&good, true), (&frame, false), (&nothing, false), (&scanout(1, 4, 4), false)]), None);
+    for bad in [
+        [1, 1, 0, 31, 32, 32, 32, 128, 0, 7],
+        [1, 0, 0, 16, 32, 32, 32, 128, 0, 7],
+        [1, 0, 0, 32, 32, 32, 32, 124, 0, 7],
+        [1, 0, 0, 0, 32, 0, 32, 128, 0, 7],
+    ] {
+        assert!(pumped(&[(&message(message::DMABUF_SCANOUT, &bad), true)]).is_some(), "{bad:?}");
+    }
+    assert!(pumped(&[(&good, false)]).unwrap().contains("without a descriptor"));
+    assert!(pumped(&[(&good, true), (&frame, false), (&frame, false)]).unwrap().contains("before the last one"));
+    assert!(pumped(&[(&good, true), (&frame, false), (&good, true)]).unwrap().contains("before the last frame"));
+    assert!(pumped(&[(&good, true), (&scanout(1, 4, 4), false)]).unwrap().contains("not let go"));
+    let outside = message(message::DMABUF_UPDATE, &[1, 0, 0, 33, 32]);
+    assert!(pumped(&[(&good, true), (&outside, false)]).unwrap().contains("outside"));
+    let pixel = update(1, Rect::new(0, 0, 1, 1), &[0; 4]);
+    let messages = [(&scanout(1, 4, 4)[..], false), (&good, true), (&nothing, false), (&pixel, false)];
+    assert!(pumped(&messages).unwrap().contains("without a SCANOUT"));
 }
 
 #[test]

@@ -231,6 +231,13 @@ fn backing_file(plans: &[RegionPlan], file: usize, sealed: bool) -> Result<(Arc<
     Ok((Arc::new(fd), Arc::new(mapping)))
 }
 
+/// The first `len` bytes of a file that others may change meanwhile, by a mapping.
+pub(crate) fn read_file(file: impl AsFd, len: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    Mapping::new(file, len)?.read(0, &mut bytes);
+    Ok(bytes)
+}
+
 /// A memfd of `len` bytes, for memory and for DMABUF stand-ins; `sealed` against shrinking and growing.
 pub fn memfd(name: &CStr, len: u64, sealed: bool) -> Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;

@@ -25,6 +25,16 @@ pub struct Order {
 }
 
 impl Order {
+    /// A program with its arguments, started in `/`, in an empty environment.
+    pub fn new(program: &str, arguments: &[&str]) -> Self {
+        Order {
+            folder: "/".to_owned(),
+            program: program.to_owned(),
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            environment: Vec::new(),
+        }
+    }
+
     pub fn encode(&self) -> String {
         let environment: serde_json::Map<_, _> =
             self.environment.iter().map(|(name, value)| (name.clone(), json!(value))).collect();

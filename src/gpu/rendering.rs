@@ -1,0 +1,382 @@
+//! The guest's rendering contexts and the renderer that works for them.
+//!
+//! All that the guest says is checked here as far as it is about our own things: contexts, sizes, memory. What it wants
+//! drawn is the renderer's to judge.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::{Level, debug};
+
+use super::budget::{Budget, Charge};
+use super::command::{Create3d, CtxCreate, ResourceId, SUBMIT_3D_COMMANDS, Status, Transfer3d};
+use super::dmabuf::Dmabuf;
+use super::fences::{Point, Timeline};
+use super::pixel::{self, Format, PIXEL};
+use super::rect::Rect;
+use super::resource::{Image, Pixels, Resource};
+use super::texel;
+use super::tiles::TileMap;
+use super::virgl::{Capset, Refused, Renderer, Retired, Texture};
+use crate::vhost_proto::chain::Chain;
+use crate::vhost_proto::memory::GuestMemory;
+use crate::{log_within, logger};
+
+/// What a context is charged for: the renderer's state and that of the OpenGL context behind it.
+const CONTEXT_COST: u64 = 1 << 20;
+/// Longest SUBMIT_3D, in bytes: QEMU's limit too. Mesa's have 256 KiB at the most.
+const MAX_COMMANDS: u32 = 4 << 20;
+/// What is kept of the buffer for commands between two of them.
+const KEPT_COMMANDS: usize = (256 << 10) / size_of::<u64>();
+/// Most pixels that are read back at a time.
+const BAND_PIXELS: u32 = 1 << 20;
+
+/// Of a texture that stands for a 2D resource: two dimensions; to be drawn to and sampled from; the first row is the top
+/// row (virglrenderer's `virgl_hw.h`).
+const TEXTURE_2D: u32 = 2;
+const BIND_RENDER_TARGET: u32 = 1 << 1;
+const BIND_SAMPLER_VIEW: u32 = 1 << 3;
+const Y_0_TOP: u32 = 1 << 0;
+
+/// A renderer with the contexts of a guest.
+#[derive(Debug)]
+pub struct Rendering {
+    renderer: Renderer,
+    contexts: HashMap<u32, Charge>,
+    /// A copy of what is submitted: the renderer must not find it changed by the guest meanwhile. Of words of 8 bytes, for
+    /// it wants them aligned.
+    commands: Vec<u64>,
+    /// Pixels on their way to or from the renderer.
+    rows: Vec<u8>,
+    /// The numbers of the latest fences.
+    global: u32,
+    ring: u64,
+    /// Whether work was handed over that no fence follows yet.
+    busy: bool,
+    /// Whether a display is handed the textures' own memory.
+    shares: bool,
+    complaints: logger::Budget,
+}
+
+impl Rendering {
+    /// No contexts yet. With `shares`, a display is handed the textures' own memory where that can be.
+    pub fn new(renderer: Renderer, shares: bool) -> Self {
+        Self {
+            shares: shares && renderer.makes_dmabufs(),
+            renderer,
+            contexts: HashMap::new(),
+            commands: Vec::new(),
+            rows: Vec::new(),
+            global: 0,
+            ring: 0,
+            busy: false,
+            complaints: logger::Budget::new(1, Duration::from_secs(60)),
+        }
+    }
+
+    /// The renderer.
+    pub fn renderer(&self) -> &Renderer {
+        &self.renderer
+    }
+
+    /// The guest's contexts are gone. Its textures go with their resources.
+    pub fn reset(&mut self) {
+        for (id, _) in self.contexts.drain() {
+            self.renderer.destroy_context(id);
+        }
+        self.contexts = HashMap::new();
+        self.busy = false;
+    }
+
+    /// The capability sets.
+    pub fn capsets(&self) -> &[Capset] {
+        self.renderer.capsets()
+    }
+
+    /// The contents of one.
+    pub fn capset(&self, id: u32, version: u32) -> Option<&[u8]> {
+        self.renderer.capset(id, version)
+    }
+
+    /// CTX_CREATE.
+    ///
+    /// # Errors
+    /// 0 or a context that is there already; a capability set that is not; more memory than the budget has.
+    pub fn create_context(&mut self, id: u32, command: &CtxCreate, budget: &Rc<Budget>) -> Result<(), Status> {
+        let CtxCreate { name_len, context_init, name } = command;
+        if id == 0 || self.contexts.contains_key(&id) {
+            return Err(Status::ErrInvalidContextId);
+        }
+        // The low 8 bits; 0 where the guest does not choose (VIRTIO 1.3, 5.7.6.9). The others have no meaning yet.
+        let [capset, ..] = context_init.to_le_bytes();
+        let known = capset == 0 || self.capsets().iter().any(|known| known.id == u32::from(capset));
+        if !known || context_init & !0xff != 0 {
+            return Err(Status::ErrInvalidParameter);
+        }
+        let charge = budget.charge(CONTEXT_COST).ok_or(Status::ErrOutOfMemory)?;
+        let name = name.get(..*name_len as usize).unwrap_or(name);
+        self.renderer.create_context(id, capset, name).map_err(|Refused| Status::ErrUnspec)?;
+        self.contexts.insert(id, charge);
+        Ok(())
+    }
+
+    /// CTX_DESTROY.
+    ///
+    /// # Errors
+    /// No such context.
+    pub fn destroy_context(&mut self, id: u32) -> Result<(), Status> {
+        self.contexts.remove(&id).ok_or(Status::ErrInvalidContextId)?;
+        self.renderer.destroy_context(id);
+        Ok(())
+    }
+
+    /// Sees whether there is such a context.
+    ///
+    /// # Errors
+    /// There is not.
+    pub fn check_context(&self, id: u32) -> Result<(), Status> {
+        if self.contexts.contains_key(&id) { Ok(()) } else { Err(Status::ErrInvalidContextId) }
+    }
+
+    /// A new texture for a 3D resource.
+    ///
+    /// # Errors
+    /// More memory than the budget has; whatever the renderer does not like.
+    pub fn create_texture(&mut self, args: &Create3d, budget: &Rc<Budget>) -> Result<Resource, Status> {
+        let charge = texel::cost(args).and_then(|bytes| budget.charge(bytes)).ok_or(Status::ErrOutOfMemory)?;
+        let texture = self.renderer.create_texture(args).map_err(|Refused| Status::ErrInvalidParameter)?;
+        Ok(Resource::new_3d(args, texture, charge))
+    }
+
+    /// CTX_ATTACH_RESOURCE. A 2D resource becomes a texture by that, with what is in its host copy.
+    ///
+    /// # Errors
+    /// No such context; a blob, with which the renderer can do nothing; whatever the renderer does not like.
+    pub fn attach(&mut self, ctx: u32, id: ResourceId, resource: &mut Resource) -> Result<(), Status> {
+        self.check_context(ctx)?;
+        if let (None, Pixels::Copy(view)) = (&resource.texture, &resource.pixels) {
+            let (format, image) = (view.format(), Rc::clone(view.image()));
+            let args = Create3d {
+                resource_id: id,
+                target: TEXTURE_2D,
+                format: format as u32,
+                bind: BIND_RENDER_TARGET | BIND_SAMPLER_VIEW,
+                width: image.width(),
+                height: image.height(),
+                depth: 1,
+                array_size: 1,
+                last_level: 0,
+                nr_samples: 0,
+                flags: Y_0_TOP,
+            };
+            let texture = self.renderer.create_texture(&args).map_err(|Refused| Status::ErrUnspec)?;
+            self.write(&texture, format, &image, image.rect());
+            resource.set_texture(texture);
+        }
+        let texture = resource.texture.as_ref().ok_or(Status::ErrUnspec)?;
+        self.renderer.attach_resource(ctx, texture);
+        Ok(())
+    }
+
+    /// CTX_DETACH_RESOURCE.
+    ///
+    /// # Errors
+    /// No such context; a resource that was never attached.
+    pub fn detach(&mut self, ctx: u32, resource: &Resource) -> Result<(), Status> {
+        self.check_context(ctx)?;
+        let texture = resource.texture.as_ref().ok_or(Status::ErrUnspec)?;
+        self.renderer.detach_resource(ctx, texture);
+        Ok(())
+    }
+
+    /// TRANSFER_TO_HOST_3D. The guest's kernel transfers without a context, which is 0.
+    ///
+    /// # Errors
+    /// No such context, no backing, a resource that the renderer has not; whatever the renderer does not like.
+    pub fn to_host(&mut self, ctx: u32, resource: &Resource, transfer: &Transfer3d) -> Result<(), Status> {
+        let texture = self.check_transfer(ctx, resource)?;
+        self.busy = true;
+        self.renderer.transfer_to_host(ctx, texture, transfer).map_err(|Refused| Status::ErrInvalidParameter)
+    }
+
+    /// TRANSFER_FROM_HOST_3D.
+    ///
+    /// # Errors
+    /// As [`Rendering::to_host`].
+    pub fn from_host(&mut self, ctx: u32, resource: &Resource, transfer: &Transfer3d) -> Result<(), Status> {
+        let texture = self.check_transfer(ctx, resource)?;
+        self.renderer.transfer_from_host(ctx, texture, transfer).map_err(|Refused| Status::ErrInvalidParameter)
+    }
+
+    fn check_transfer<'a>(&self, ctx: u32, resource: &'a Resource) -> Result<&'a Texture, Status> {
+        if ctx != 0 {
+            self.check_context(ctx)?;
+        }
+        if resource.backing().is_none_or(|backing| backing.is_empty()) {
+            return Err(Status::ErrUnspec);
+        }
+        resource.texture.as_ref().ok_or(Status::ErrInvalidResourceId)
+    }
+
+    /// SUBMIT_3D of `size` bytes, which follow the fixed part of the request in `chain`.
+    ///
+    /// # Errors
+    /// No such context; more bytes than there are, or than anybody submits; commands that the renderer does not like.
+    pub fn submit(&mut self, ctx: u32, size: u32, chain: &Chain, memory: &GuestMemory) -> Result<(), Status> {
+        self.check_context(ctx)?;
+        let supplied = chain.readable_len().saturating_sub(SUBMIT_3D_COMMANDS as u64);
+        if u64::from(size) > supplied || size > MAX_COMMANDS || !size.is_multiple_of(4) {
+            return Err(Status::ErrInvalidParameter);
+        }
+        let words = size.div_ceil(8) as usize;
+        self.commands.clear();
+        self.commands.resize(words, 0);
+        let mut done = 0;
+        // In pieces, for a vector of words has no bytes.
+        let mut piece = [0; 512];
+        for place in self.commands.chunks_mut(piece.len() / 8) {
+            let len = (size as usize - done).min(place.len() * 8);
+            let Some(bytes) = piece.get_mut(..len) else { break };
+            done += chain.read_at(memory.map(), (SUBMIT_3D_COMMANDS + done) as u64, bytes);
+            for (word, bytes) in place.iter_mut().zip(piece.as_chunks().0) {
+                *word = u64::from_ne_bytes(*bytes);
+            }
+        }
+        self.busy = true;
+        let result = self.renderer.submit(ctx, &mut self.commands, size / 4);
+        self.commands.truncate(KEPT_COMMANDS);
+        self.commands.shrink_to(KEPT_COMMANDS);
+        result.map_err(|Refused| Status::ErrInvalidParameter)
+    }
+
+    /// Whether work was handed over since this was asked last: a fence has to follow it.
+    pub fn take_busy(&mut self) -> bool {
+        std::mem::take(&mut self.busy)
+    }
+
+    /// Has the renderer tell when all that was handed over until now is done. `None` where it refuses.
+    pub fn fence(&mut self, timeline: Timeline) -> Option<Point> {
+        if let Timeline::Ring { ctx, ring } = timeline
+            && self.contexts.contains_key(&ctx)
+        {
+            self.ring = self.ring.wrapping_add(1);
+            let (ring, fence) = (u32::from(ring), self.ring);
+            if self.renderer.fence_on(ctx, ring, fence).is_ok() {
+                return Some(Point::Ring { ctx, ring, fence });
+            }
+        }
+        // What is done on the whole is done on each ring.
+        self.global = self.global.wrapping_add(1);
+        self.renderer.fence(self.global).ok().map(|()| Point::Global(self.global))
+    }
+
+    /// Gives out what the renderer has come to since this was asked last.
+    pub fn retire(&mut self, mut each: impl FnMut(Point)) {
+        self.renderer.retire(&mut |retired| {
+            each(match retired {
+                Retired::Global(number) => Point::Global(number),
+                Retired::Ring { ctx, ring, fence } => Point::Ring { ctx, ring, fence },
+            });
+        });
+    }
+
+    /// The memory of a texture, for displays to show; `None` where they are shown pixels.
+    pub fn share(&mut self, resource: &mut Resource) -> Option<Rc<Dmabuf>> {
+        let Resource { pixels: Pixels::Texture(drawn), texture: Some(texture), .. } = resource else { return None };
+        if !self.shares {
+            return None;
+        }
+        let Self { renderer, complaints, .. } = self;
+        let shared = drawn.shared.get_or_insert_with(|| {
+            let shared = renderer.export(texture).map(Rc::new).ok();
+            if shared.is_none() {
+                log_within!(complaints, Level::Warn, "a texture can't be shared with the display and goes as pixels");
+            }
+            shared
+        });
+        shared.as_ref().map(Rc::clone)
+    }
+
+    /// Has the GPU begin what was asked so far: somebody else is about to look at it.
+    pub fn flush(&mut self) {
+        // A fence that nobody waits for does that.
+        let _ = self.fence(Timeline::Device);
+    }
+
+    /// Brings what a transfer changed of a 2D resource to the texture that it is as well, if it is one.
+    pub fn bring_over(&mut self, resource: &Resource, rect: &Rect) {
+        if let (Some(texture), Pixels::Copy(view)) = (&resource.texture, &resource.pixels) {
+            self.write(texture, view.format(), view.image(), *rect);
+        }
+    }
+
+    /// Reads what shall be seen of a texture into its host copy, and gives that to `show` with what changed and the
+    /// rectangle that was read. Returns how many pixels that were.
+    pub fn read_back(
+        &mut self,
+        resource: &mut Resource,
+        number: &mut u64,
+        mut show: impl FnMut(&Rc<Image>, &mut TileMap, &Rect),
+    ) -> u64 {
+        let Resource { pixels, texture: Some(texture), .. } = resource else { return 0 };
+        let view = match pixels {
+            Pixels::Copy(view) => view,
+            Pixels::Texture(drawn) => match &mut drawn.view {
+                Some(view) => view,
+                None => return 0,
+            },
+            Pixels::Blob(_) => return 0,
+        };
+        let Some(mut rest) = view.take_unread() else { return 0 };
+        let read = rest.area();
+        while !rest.is_empty() {
+            let band = next_band(&mut rest);
+            let rows = rows_of(&mut self.rows, &band);
+            if self.renderer.read_back(texture, &band, rows).is_err() {
+                log_within!(self.complaints, Level::Warn, "a picture could not be read back from the renderer");
+                break;
+            }
+            *number += 1;
+            let image = Rc::clone(view.image());
+            show(&image, view.read_rows(rows, &band, *number), &band);
+        }
+        read
+    }
+
+    fn write(&mut self, texture: &Texture, format: Format, image: &Image, mut rect: Rect) {
+        while !rect.is_empty() {
+            let band = next_band(&mut rect);
+            let rows = rows_of(&mut self.rows, &band);
+            let (len, stride) = (band.width as usize * PIXEL, image.stride());
+            image.with_pixels(|pixels| {
+                for (y, row) in (band.y as usize..).zip(rows.chunks_exact_mut(len)) {
+                    let at = y * stride + band.x as usize * PIXEL;
+                    if let Some(from) = pixels.get(at..at + len) {
+                        row.copy_from_slice(from);
+                    }
+                }
+            });
+            pixel::from_display_order(format, rows);
+            if self.renderer.write(texture, &band, rows).is_err() {
+                debug!("the renderer does not take a picture of {rect:?}");
+                break;
+            }
+        }
+    }
+}
+
+/// Cuts as many rows off as are read or written at a time.
+fn next_band(rect: &mut Rect) -> Rect {
+    let rows = BAND_PIXELS.checked_div(rect.width).unwrap_or(1).max(1);
+    rect.cut_top(rows)
+}
+
+/// Room for the pixels of `band`. It stays for the next ones.
+fn rows_of<'a>(rows: &'a mut Vec<u8>, band: &Rect) -> &'a mut [u8] {
+    let len = usize::try_from(band.area()).unwrap_or(0).saturating_mul(PIXEL);
+    if rows.len() < len {
+        rows.resize(len, 0);
+    }
+    rows.get_mut(..len).unwrap_or_default()
+}

@@ -1,0 +1,112 @@
+//! The 3D commands and the capability sets (VIRTIO 1.3, 5.7.6.9 and 5.7.6.8).
+
+use super::{Outcome, State};
+use crate::gpu::command::{Command, Create3d, ResourceId, Status, Transfer3d};
+use crate::gpu::fences::{Point, Timeline};
+use crate::gpu::rect::Rect;
+use crate::vhost_proto::chain::Chain;
+use crate::vhost_proto::memory::GuestMemory;
+
+/// What a SUBMIT_3D takes, in pixels copied: at least, and for each 4 bytes. Nobody knows what it really takes.
+const WORK_OF_SUBMIT: u64 = 256 * 1024;
+const WORK_OF_WORD: u64 = 64;
+
+impl State {
+    /// Does what a 3D command says in the context of that id.
+    pub(super) fn execute_3d(
+        &mut self,
+        ctx: u32,
+        command: &Command,
+        chain: &Chain,
+        memory: &GuestMemory,
+    ) -> Result<(), Status> {
+        let rendering = self.rendering.as_mut().ok_or(Status::ErrUnspec)?;
+        match *command {
+            Command::CtxCreate(ref create) => {
+                let result = rendering.create_context(ctx, create, &self.budget);
+                self.complain(result)
+            }
+            Command::CtxDestroy => rendering.destroy_context(ctx),
+            Command::CtxAttachResource { resource_id } => {
+                rendering.check_context(ctx)?;
+                let resource = self.resources.get_mut(&resource_id).ok_or(Status::ErrInvalidResourceId)?;
+                self.work += resource.image().map_or(0, |image| image.rect().area());
+                rendering.attach(ctx, resource_id, resource)
+            }
+            Command::CtxDetachResource { resource_id } => {
+                let resource = self.resources.get(&resource_id).ok_or(Status::ErrInvalidResourceId)?;
+                rendering.detach(ctx, resource)
+            }
+            Command::Create3d(ref args) => self.create_3d(args),
+            Command::TransferToHost3d(ref transfer) => self.transfer_3d(ctx, transfer, true),
+            Command::TransferFromHost3d(ref transfer) => self.transfer_3d(ctx, transfer, false),
+            Command::Submit3d { size, .. } => {
+                self.work += WORK_OF_SUBMIT + u64::from(size / 4) * WORK_OF_WORD;
+                rendering.submit(ctx, size, chain, memory)
+            }
+            _ => Err(Status::ErrUnspec),
+        }
+    }
+
+    fn create_3d(&mut self, args: &Create3d) -> Result<(), Status> {
+        self.check_new(args.resource_id)?;
+        let rendering = self.rendering.as_mut().ok_or(Status::ErrUnspec)?;
+        let resource = rendering.create_texture(args, &self.budget);
+        let resource = self.complain(resource)?;
+        self.resources.insert(args.resource_id, Box::new(resource));
+        Ok(())
+    }
+
+    fn transfer_3d(&mut self, ctx: u32, transfer: &Transfer3d, to_host: bool) -> Result<(), Status> {
+        let rendering = self.rendering.as_mut().ok_or(Status::ErrUnspec)?;
+        let resource = self.resources.get(&transfer.resource_id).ok_or(Status::ErrInvalidResourceId)?;
+        let region = &transfer.region;
+        self.work += Rect::of_size(region.width, region.height).area().saturating_mul(u64::from(region.depth.max(1)));
+        if to_host { rendering.to_host(ctx, resource, transfer) } else { rendering.from_host(ctx, resource, transfer) }
+    }
+
+    /// TRANSFER_TO_HOST_2D of what is no 2D resource: a blob's memory is the guest's own, a texture gets it from the
+    /// backing as a 2D resource would.
+    pub(super) fn transfer_2d_of_other(&mut self, rect: Rect, offset: u64, id: ResourceId) -> Result<(), Status> {
+        let resource = self.resources.get(&id).ok_or(Status::ErrInvalidResourceId)?;
+        let (Some(size), Some(rendering)) = (resource.size(), &mut self.rendering) else { return Ok(()) };
+        if !size.contains(&rect) {
+            return Err(Status::ErrInvalidParameter);
+        }
+        if rect.is_empty() {
+            return Ok(());
+        }
+        self.work += rect.area();
+        let region =
+            crate::gpu::command::Box3d { x: rect.x, y: rect.y, z: 0, width: rect.width, height: rect.height, depth: 1 };
+        // Strides of 0 are the resource's own.
+        let transfer = Transfer3d { region, offset, resource_id: id, level: 0, stride: 0, layer_stride: 0 };
+        rendering.to_host(0, resource, &transfer)
+    }
+
+    /// Which capability set that is.
+    pub(super) fn capset_info(&self, index: u32) -> Result<Outcome, Status> {
+        let rendering = self.rendering.as_ref().ok_or(Status::ErrUnspec)?;
+        let capset = usize::try_from(index).ok().and_then(|index| rendering.capsets().get(index));
+        let capset = capset.ok_or(Status::ErrInvalidParameter)?;
+        let (id, max_version, max_size) = (capset.id, capset.max_version, capset.max_size);
+        Ok(Outcome::CapsetInfo { id, max_version, max_size })
+    }
+
+    /// The contents of a capability set.
+    pub fn capset(&self, id: u32, version: u32) -> Option<&[u8]> {
+        self.rendering.as_ref()?.capset(id, version)
+    }
+
+    /// How many capability sets there are.
+    pub fn num_capsets(&self) -> u32 {
+        let count = self.rendering.as_ref().map_or(0, |rendering| rendering.capsets().len());
+        u32::try_from(count).unwrap_or(0)
+    }
+
+    /// When the work that the command at hand gave the renderer will be done; `None` where it gave it none.
+    pub fn fence(&mut self, timeline: Timeline) -> Option<Point> {
+        let rendering = self.rendering.as_mut()?;
+        if rendering.take_busy() { rendering.fence(timeline) } else { None }
+    }
+}

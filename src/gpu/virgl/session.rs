@@ -1,0 +1,334 @@
+//! The one session that the library has in a process: from its initialisation to its cleanup.
+//!
+//! All of the library's state is global and of one thread: so there is one [`Session`] at a time, which stays in the thread
+//! that opened it. What it calls back, it calls while it is called, in this thread; fences that are done are noted then and
+//! told by [`Session::take_retired`]. Which contexts and textures exist is kept here as well: the library takes a number
+//! anew without asking what it stood for.
+
+#![allow(unsafe_code, reason = "a C library's functions can't be called by safe code")]
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::ffi::{CStr, c_int, c_void};
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fs, io, mem};
+
+use virglrenderer_sys::{self as c, virgl_renderer_callbacks};
+
+use super::library::{Library, egl_knows, library};
+use super::{Capset, OpenError, Refused, Retired, messages};
+
+/// The callbacks' version: that of `write_context_fence`. The library may know fewer than the header that this was compiled
+/// with, never fewer than these.
+const CALLBACKS_VERSION: c_int = 3;
+
+/// What Mesa is asked for by its environment: no shaders of guests on the host's disk, where the sandbox lets nobody write;
+/// and no GPU, where none was chosen.
+const NO_CACHE: (&str, &str) = ("MESA_SHADER_CACHE_DISABLE", "true");
+const SOFTWARE: (&str, &str) = ("LIBGL_ALWAYS_SOFTWARE", "true");
+
+/// The platforms that virglrenderer draws on, as EGL calls them.
+const GBM: &str = "EGL_KHR_platform_gbm";
+const SURFACELESS: &str = "EGL_MESA_platform_surfaceless";
+
+/// Whether there is a session.
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+/// What the callbacks leave behind, and find.
+#[derive(Debug, Default)]
+struct Inbox {
+    retired: RefCell<Vec<Retired>>,
+    /// The newest fence of each timeline that is not known to be done.
+    pending: RefCell<Vec<Retired>>,
+    /// Until it is asked for.
+    node: RefCell<Option<OwnedFd>>,
+}
+
+impl Inbox {
+    fn expect(&self, fence: Retired) {
+        let mut pending = self.pending.borrow_mut();
+        pending.retain(|other| !other.is_beside(&fence));
+        pending.push(fence);
+    }
+
+    fn retire(&self, fence: Retired) {
+        // Nobody holds these while the library is called.
+        if let Ok(mut retired) = self.retired.try_borrow_mut() {
+            retired.push(fence);
+        }
+        if let Ok(mut pending) = self.pending.try_borrow_mut() {
+            pending.retain(|other| *other != fence);
+        }
+    }
+}
+
+/// The library at work.
+#[derive(Debug)]
+pub struct Session {
+    library: &'static Library,
+    inbox: Rc<Inbox>,
+    /// The library's until the cleanup.
+    callbacks: NonNull<virgl_renderer_callbacks>,
+    has_node: bool,
+    contexts: RefCell<HashSet<u32>>,
+    textures: RefCell<HashSet<u32>>,
+}
+
+impl Session {
+    /// Starts the library, on the GPU of `node`, or in software where there is none.
+    ///
+    /// # Errors
+    /// It is not there, there is a session already, or it has no way to draw.
+    pub fn open(node: Option<OwnedFd>) -> Result<Rc<Self>, OpenError> {
+        set_environment(node.is_some())?;
+        let library = library()?;
+        if !egl_knows(if node.is_some() { GBM } else { SURFACELESS })? {
+            return Err(OpenError::Start { on_node: node.is_some() });
+        }
+        messages::take(library);
+        if OPEN.swap(true, Ordering::Relaxed) {
+            return Err(OpenError::Again);
+        }
+        let mut flags = c::VIRGL_RENDERER_USE_EGL | c::VIRGL_RENDERER_THREAD_SYNC;
+        let has_node = node.is_some();
+        if !has_node {
+            flags |= c::VIRGL_RENDERER_USE_SURFACELESS;
+        }
+        let inbox = Rc::new(Inbox { node: RefCell::new(node), ..Inbox::default() });
+        let callbacks = NonNull::from(Box::leak(Box::new(callbacks())));
+        let (contexts, textures) = <(RefCell<_>, RefCell<_>)>::default();
+        let session = Self { library, inbox, callbacks, has_node, contexts, textures };
+        // SAFETY: the callbacks and what they use live until the cleanup, which the session's drop calls; after a failure
+        // too, where it does nothing.
+        let answer =
+            unsafe { (library.virgl_renderer_init)(session.cookie(), flags.cast_signed(), session.callbacks.as_ptr()) };
+        if answer != 0 {
+            return Err(OpenError::Start { on_node: has_node });
+        }
+        Ok(Rc::new(session))
+    }
+
+    /// What the callbacks are called with.
+    fn cookie(&self) -> *mut c_void {
+        Rc::as_ptr(&self.inbox).cast_mut().cast()
+    }
+
+    pub fn library(&self) -> &'static Library {
+        self.library
+    }
+
+    pub fn has_node(&self) -> bool {
+        self.has_node
+    }
+
+    /// The descriptor that is readable when fences are done.
+    ///
+    /// # Errors
+    /// The library has none here, or there are no descriptors left.
+    pub fn poll_fd(&self) -> io::Result<OwnedFd> {
+        // SAFETY: it only answers.
+        let fd = unsafe { (self.library.virgl_renderer_get_poll_fd)() };
+        if fd < 0 {
+            return Err(io::Error::other("virglrenderer has no descriptor that tells when fences are done"));
+        }
+        // SAFETY: the library keeps it open as long as the session lives.
+        unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
+    }
+
+    /// Looks which fences are done, and exchanges those told last, in `told`, for them.
+    pub fn take_retired(&self, told: &mut Vec<Retired>) {
+        // SAFETY: it calls back with the cookie, in this thread; nothing of the inbox is borrowed.
+        unsafe { (self.library.virgl_renderer_poll)() };
+        told.clear();
+        mem::swap(told, &mut self.inbox.retired.borrow_mut());
+    }
+
+    /// The capability set of that number, if the library has it.
+    pub fn capset(&self, id: u32) -> Option<(Capset, Box<[u8]>)> {
+        let (mut max_version, mut max_size) = (0, 0);
+        // SAFETY: it writes the two numbers.
+        unsafe { (self.library.virgl_renderer_get_cap_set)(id, &raw mut max_version, &raw mut max_size) };
+        if max_size == 0 {
+            return None;
+        }
+        let mut bytes = vec![0; max_size as usize].into_boxed_slice();
+        // SAFETY: of a set that it has, it fills as many bytes as it said.
+        unsafe { (self.library.virgl_renderer_fill_caps)(id, max_version, bytes.as_mut_ptr().cast()) };
+        // A set that is known but does not work here stays empty.
+        bytes.iter().any(|byte| *byte != 0).then_some((Capset { id, max_version, max_size }, bytes))
+    }
+
+    /// Makes a context.
+    ///
+    /// # Errors
+    /// There is one of that number, or the library refuses.
+    pub fn create_context(&self, id: u32, capset_id: u8, name: &CStr) -> Result<(), Refused> {
+        if !self.contexts.borrow_mut().insert(id) {
+            return Err(Refused);
+        }
+        // The library stops at the end of the string anyway.
+        let len = u32::try_from(name.to_bytes().len()).unwrap_or(0);
+        let answer = match capset_id {
+            // SAFETY: the name is a string of so many bytes, and is copied.
+            0 => unsafe { (self.library.virgl_renderer_context_create)(id, len, name.as_ptr()) },
+            capset => {
+                let create = self.library.virgl_renderer_context_create_with_flags;
+                // SAFETY: as above.
+                unsafe { create(id, capset.into(), len, name.as_ptr()) }
+            }
+        };
+        if answer != 0 {
+            self.contexts.borrow_mut().remove(&id);
+            return Err(Refused);
+        }
+        Ok(())
+    }
+
+    /// Ends a context. Its fences that are not done are forgotten.
+    pub fn destroy_context(&self, id: u32) {
+        if !self.contexts.borrow_mut().remove(&id) {
+            return;
+        }
+        // SAFETY: the context is there.
+        unsafe { (self.library.virgl_renderer_context_destroy)(id) };
+        self.expect_again(id);
+    }
+
+    /// With a context's fences the library forgets another one, whosever it is: the one that it waits for just then. So the
+    /// newest of each timeline is put there once more; one that is done says the same of those before it.
+    fn expect_again(&self, gone: u32) {
+        let mut pending = mem::take(&mut *self.inbox.pending.borrow_mut());
+        pending.retain(|fence| !matches!(fence, Retired::Ring { ctx, .. } if *ctx == gone));
+        for fence in pending.drain(..) {
+            // Where the library refuses now, it has no fences any more, and says so.
+            let _ = match fence {
+                Retired::Global(sequence) => self.fence(sequence),
+                Retired::Ring { ctx, ring, fence } => self.fence_on(ctx, ring, fence),
+            };
+        }
+    }
+
+    /// Puts a fence behind all that was asked so far.
+    ///
+    /// # Errors
+    /// The library refuses.
+    pub fn fence(&self, sequence: u32) -> Result<(), Refused> {
+        self.inbox.expect(Retired::Global(sequence));
+        // SAFETY: it has no pointers, and may call back.
+        let answer = unsafe { (self.library.virgl_renderer_create_fence)(sequence.cast_signed(), 0) };
+        if answer == 0 { Ok(()) } else { Err(Refused) }
+    }
+
+    /// Puts a fence on a context's own timeline.
+    ///
+    /// # Errors
+    /// No such context or timeline; the library refuses.
+    pub fn fence_on(&self, ctx: u32, ring: u32, fence: u64) -> Result<(), Refused> {
+        if !self.contexts.borrow().contains(&ctx) {
+            return Err(Refused);
+        }
+        // SAFETY: it has no pointers, and may call back.
+        let answer = unsafe { (self.library.virgl_renderer_context_create_fence)(ctx, 0, ring, fence) };
+        if answer != 0 {
+            return Err(Refused);
+        }
+        self.inbox.expect(Retired::Ring { ctx, ring, fence });
+        Ok(())
+    }
+
+    /// Has a context do what the commands say. The library does not change them.
+    ///
+    /// # Errors
+    /// No such context; more commands than there are; the library refuses them, after it has done those before.
+    pub fn submit(&self, ctx: u32, commands: &mut [u64], dwords: u32) -> Result<(), Refused> {
+        let fits = usize::try_from(dwords).is_ok_and(|dwords| dwords.div_ceil(2) <= commands.len());
+        let Ok(number) = c_int::try_from(dwords) else { return Err(Refused) };
+        if !fits || !self.contexts.borrow().contains(&ctx) {
+            return Err(Refused);
+        }
+        if dwords == 0 {
+            return Ok(());
+        }
+        // SAFETY: so many dwords are there, aligned, and nobody else's while it reads them.
+        let answer = unsafe {
+            (self.library.virgl_renderer_submit_cmd)(commands.as_mut_ptr().cast(), ctx.cast_signed(), number)
+        };
+        if answer == 0 { Ok(()) } else { Err(Refused) }
+    }
+
+    /// Notes that a texture of that number is being made. `false` where there is one.
+    pub fn take_number(&self, texture: u32) -> bool {
+        texture != 0 && self.textures.borrow_mut().insert(texture)
+    }
+
+    /// The number is free again.
+    pub fn free_number(&self, texture: u32) {
+        self.textures.borrow_mut().remove(&texture);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: this ends what init began; where that failed, it does nothing. Every texture holds the session, so none
+        // of them is left.
+        unsafe { (self.library.virgl_renderer_cleanup)(self.cookie()) };
+        // SAFETY: it came out of a box, and the library forgot it just now.
+        drop(unsafe { Box::from_raw(self.callbacks.as_ptr()) });
+        OPEN.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The callbacks of ours; the others are not there.
+fn callbacks() -> virgl_renderer_callbacks {
+    // SAFETY: it is of a number and of optional functions, for which zero is none. That way it does not matter which ones
+    // the header has that this was compiled with.
+    let mut callbacks: virgl_renderer_callbacks = unsafe { mem::zeroed() };
+    callbacks.version = CALLBACKS_VERSION;
+    callbacks.write_fence = Some(write_fence);
+    callbacks.write_context_fence = Some(write_context_fence);
+    callbacks.get_drm_fd = Some(get_drm_fd);
+    callbacks
+}
+
+unsafe extern "C" fn write_fence(cookie: *mut c_void, sequence: u32) {
+    // SAFETY: the cookie is the inbox of the session, which lives; nobody has it exclusively.
+    let inbox = unsafe { &*cookie.cast::<Inbox>() };
+    inbox.retire(Retired::Global(sequence));
+}
+
+unsafe extern "C" fn write_context_fence(cookie: *mut c_void, ctx: u32, ring: u32, fence: u64) {
+    // SAFETY: as in write_fence.
+    let inbox = unsafe { &*cookie.cast::<Inbox>() };
+    inbox.retire(Retired::Ring { ctx, ring, fence });
+}
+
+/// The library owns what it gets.
+unsafe extern "C" fn get_drm_fd(cookie: *mut c_void) -> c_int {
+    // SAFETY: as in write_fence.
+    let inbox = unsafe { &*cookie.cast::<Inbox>() };
+    inbox.node.try_borrow_mut().ok().and_then(|mut node| node.take()).map_or(-1, IntoRawFd::into_raw_fd)
+}
+
+/// Tells Mesa what is wanted of it, by the environment: what [`Renderer::open`](super::Renderer::open) does as well, for
+/// those who make threads before that.
+///
+/// # Errors
+/// It is not told yet, and there are other threads, which may be reading the environment.
+pub fn set_environment(on_node: bool) -> Result<(), OpenError> {
+    let wanted = [Some(NO_CACHE), (!on_node).then_some(SOFTWARE)];
+    for (name, value) in wanted.into_iter().flatten() {
+        if std::env::var_os(name).is_some_and(|is| is == value) {
+            continue;
+        }
+        if fs::read_dir("/proc/self/task").map_or(0, Iterator::count) != 1 {
+            return Err(OpenError::Threads(name));
+        }
+        // SAFETY: this is the only thread, as was just seen: nobody reads the environment meanwhile. There is no other way
+        // to ask Mesa for this.
+        unsafe { std::env::set_var(name, value) };
+    }
+    Ok(())
+}

@@ -1,0 +1,372 @@
+//! Textures and buffers: what RESOURCE_CREATE_3D makes.
+//!
+//! The library keeps a pointer to the list of pieces that a texture's backing is in, and reads and writes those pieces
+//! later, for some resources when the guest's commands say so. So the [`Texture`] owns that list, and keeps the memory
+//! mapped, until the library has let go of it. The guest writes there at any time: nothing refers to it but pointers.
+
+#![allow(unsafe_code, reason = "a C library's functions can't be called by safe code")]
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::{mem, ptr};
+
+use log::warn;
+use virglrenderer_sys::{virgl_renderer_resource_create_args, virgl_renderer_resource_info};
+
+use super::Refused;
+use super::bounds::{self, Reading, TARGET_BUFFER};
+use super::library::{RESOURCE_INFO_EXT_VERSION, ResourceInfoExt};
+use super::session::Session;
+use crate::gpu::backing::Backing;
+use crate::gpu::command::{Box3d, Create3d, Transfer3d};
+use crate::gpu::dmabuf::Dmabuf;
+use crate::vhost_proto::memory::MappedRegion;
+
+/// `VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP`: the first row is the top one.
+const FLAG_Y_0_TOP: u32 = 1 << 0;
+
+/// `VIRGL_FORMAT_R8_UNORM`.
+const FORMAT_BYTES: u32 = 64;
+
+/// Most samples of a texel; 0.10.4 does not know a limit.
+const MAX_SAMPLES: u32 = 64;
+
+/// Which way the pixels go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    ToHost,
+    FromHost,
+}
+
+/// The other end of a transfer: a piece of memory of our own.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    start: *mut u8,
+    len: usize,
+}
+
+/// The list of pieces that the library has, and what keeps them mapped.
+#[derive(Debug)]
+struct Attached {
+    pieces: Vec<libc::iovec>,
+    bytes: u64,
+    _regions: Vec<Arc<MappedRegion>>,
+}
+
+/// A texture or a buffer. Dropped, it is gone from all contexts.
+#[derive(Debug)]
+pub struct Texture {
+    session: Rc<Session>,
+    made: Create3d,
+    attached: Option<Attached>,
+    /// Bytes of a row of the first level, once that was asked for.
+    stride: Cell<Option<u32>>,
+}
+
+impl Texture {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// The number is 0 or taken; the library refuses.
+    pub(super) fn new(session: &Rc<Session>, made: &Create3d) -> Result<Self, Refused> {
+        let id = made.resource_id.0;
+        if made.nr_samples > MAX_SAMPLES || !session.take_number(id) {
+            return Err(Refused);
+        }
+        let mut arguments = virgl_renderer_resource_create_args {
+            handle: id,
+            target: made.target,
+            // A buffer is of bytes. The library counts one of another format in bytes when it is mapped, and in elements
+            // when it is copied (0.10.4).
+            format: if made.target == TARGET_BUFFER { FORMAT_BYTES } else { made.format },
+            bind: made.bind,
+            width: made.width,
+            height: made.height,
+            depth: made.depth,
+            array_size: made.array_size,
+            last_level: made.last_level,
+            nr_samples: made.nr_samples,
+            flags: made.flags,
+        };
+        let create = session.library().virgl_renderer_resource_create;
+        // SAFETY: the arguments are read, and copied. Without pieces there is no list of them.
+        let answer = unsafe { create(&raw mut arguments, ptr::null_mut(), 0) };
+        if answer != 0 {
+            session.free_number(id);
+            return Err(Refused);
+        }
+        Ok(Self { session: Rc::clone(session), made: *made, attached: None, stride: Cell::new(None) })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.made.resource_id.0
+    }
+
+    /// Texels in a row; of a buffer, its bytes.
+    pub fn width(&self) -> u32 {
+        self.made.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> u32 {
+        self.made.height
+    }
+
+    /// Its format, by the guest's numbers.
+    pub fn format(&self) -> u32 {
+        self.made.format
+    }
+
+    /// Whether the first row is the top one.
+    pub fn is_y_0_top(&self) -> bool {
+        self.made.flags & FLAG_Y_0_TOP != 0
+    }
+
+    /// Whether it has a backing.
+    pub fn is_attached(&self) -> bool {
+        self.attached.is_some()
+    }
+
+    /// Gives it a backing, in place of one that it has. A backing whose memory is gone is none.
+    pub fn attach(&mut self, backing: &Backing) {
+        self.detach();
+        let mut attached = Attached::new(backing);
+        let Ok(number) = c_int::try_from(attached.pieces.len()) else { return };
+        if number == 0 {
+            return;
+        }
+        let attach = self.session.library().virgl_renderer_resource_attach_iov;
+        // SAFETY: the list, and the memory that it is of, are there until the library has let go of them: see detach. It is
+        // only read.
+        let answer = unsafe { attach(self.handle(), attached.pieces.as_mut_ptr().cast(), number) };
+        if answer == 0 {
+            self.attached = Some(attached);
+        } else {
+            warn!("virglrenderer does not take a backing (status {answer})");
+        }
+    }
+
+    /// Takes its backing away.
+    pub fn detach(&mut self) {
+        if self.attached.is_some() {
+            let detach = self.session.library().virgl_renderer_resource_detach_iov;
+            // SAFETY: the texture is there; null asks for no answer. From here on the library has no pointer to the list.
+            unsafe { detach(self.handle(), ptr::null_mut(), ptr::null_mut()) };
+            self.attached = None;
+        }
+    }
+
+    /// Lets a context use it.
+    pub(super) fn enter(&self, ctx: u32) {
+        // SAFETY: it has no pointers; a context that is not there is passed over.
+        unsafe { (self.session.library().virgl_renderer_ctx_attach_resource)(ctx.cast_signed(), self.handle()) };
+    }
+
+    /// Takes it away from a context.
+    pub(super) fn leave(&self, ctx: u32) {
+        // SAFETY: as above.
+        unsafe { (self.session.library().virgl_renderer_ctx_detach_resource)(ctx.cast_signed(), self.handle()) };
+    }
+
+    fn handle(&self) -> c_int {
+        self.id().cast_signed()
+    }
+
+    /// Copies between it and `piece`, or its backing where there is none.
+    ///
+    /// # Errors
+    /// The transfer does not lie in the texture, or not at the other end; the library refuses.
+    pub(super) fn transfer(
+        &self,
+        direction: Direction,
+        ctx: u32,
+        transfer: &Transfer3d,
+        piece: Option<Piece>,
+    ) -> Result<(), Refused> {
+        let region = &transfer.region;
+        let bytes = match (&piece, &self.attached) {
+            (Some(piece), _) => piece.len as u64,
+            (None, Some(attached)) => attached.bytes,
+            (None, None) => return Err(Refused),
+        };
+        if !bounds::is_sane(&self.made, transfer, None) && !bounds::is_sane(&self.made, transfer, self.stride()) {
+            return Err(Refused);
+        }
+        if region.width == 0 || region.height == 0 || region.depth == 0 {
+            return Ok(());
+        }
+        if transfer.offset >= bytes {
+            return Err(Refused);
+        }
+        if direction == Direction::ToHost {
+            return self.copy(direction, ctx, transfer, piece);
+        }
+        let reading = bounds::reading(&self.made, transfer, None);
+        match reading.or_else(|| bounds::reading(&self.made, transfer, self.stride())) {
+            None => Err(Refused),
+            Some(Reading::Whole) => self.copy(direction, ctx, transfer, piece),
+            Some(Reading::Layers(distance)) => {
+                let mut one = *transfer;
+                one.region.depth = 1;
+                for _ in 0..region.depth {
+                    self.copy(direction, ctx, &one, piece)?;
+                    one.region.z = one.region.z.saturating_add(1);
+                    one.offset = one.offset.saturating_add(distance);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks the library for a transfer that is sane.
+    fn copy(&self, direction: Direction, ctx: u32, transfer: &Transfer3d, piece: Option<Piece>) -> Result<(), Refused> {
+        let mut region = virgl_box(&transfer.region);
+        let region = (&raw mut region).cast();
+        let mut own = piece.map(|piece| libc::iovec { iov_base: piece.start.cast(), iov_len: piece.len });
+        let (list, pieces) = match &mut own {
+            Some(piece) => (ptr::from_mut(piece).cast(), 1),
+            // The list that is attached.
+            None => (ptr::null_mut(), 0),
+        };
+        let Transfer3d { offset, level, stride, layer_stride, .. } = *transfer;
+        let (id, library) = (self.id(), self.session.library());
+        let answer = match direction {
+            Direction::ToHost => {
+                let write = library.virgl_renderer_transfer_write_iov;
+                // SAFETY: the region lies in the texture, and both ends of the transfer are there while it lasts: a piece
+                // of ours whose borrow the caller holds, or what is attached. The library sees to it that it ends within
+                // them, and bounds.rs to it that its sums are right.
+                unsafe { write(id, ctx, level.cast_signed(), stride, layer_stride, region, offset, list, pieces) }
+            }
+            Direction::FromHost => {
+                let read = library.virgl_renderer_transfer_read_iov;
+                // SAFETY: as above; a piece of ours is borrowed exclusively.
+                unsafe { read(id, ctx, level, stride, layer_stride, region, offset, list, pieces.cast_signed()) }
+            }
+        };
+        if answer == 0 { Ok(()) } else { Err(Refused) }
+    }
+
+    /// Bytes of a row of the first level.
+    fn stride(&self) -> Option<u32> {
+        if self.stride.get().is_none() {
+            self.stride.set(Some(self.info().1.stride).filter(|stride| *stride > 0));
+        }
+        self.stride.get()
+    }
+
+    /// What the library knows of it, and whether it answered. What it writes before it fails is right as well.
+    fn info(&self) -> (c_int, virgl_renderer_resource_info) {
+        // SAFETY: it is of numbers, for which zero is a value.
+        let mut info: virgl_renderer_resource_info = unsafe { mem::zeroed() };
+        // SAFETY: it writes the structure.
+        let answer = unsafe { (self.session.library().virgl_renderer_resource_get_info)(self.handle(), &raw mut info) };
+        (answer, info)
+    }
+
+    /// The layout of its memory (`DRM_FORMAT_MOD_*`), where the library tells.
+    fn modifier(&self) -> Option<u64> {
+        let get = self.session.library().virgl_renderer_resource_get_info_ext?;
+        // SAFETY: it is of numbers and a pointer, for all of which zero is a value.
+        let mut info: ResourceInfoExt = unsafe { mem::zeroed() };
+        info.version = RESOURCE_INFO_EXT_VERSION;
+        // SAFETY: it writes the structure, of this version.
+        let answer = unsafe { get(self.handle(), &raw mut info) };
+        (answer == 0 && info.has_dmabuf_export).then_some(info.modifiers)
+    }
+
+    /// Its memory, for others to map or to show.
+    ///
+    /// # Errors
+    /// There is no GPU, or it can't be exported.
+    pub(super) fn export(&self) -> Result<Dmabuf, Refused> {
+        // Without a GPU, Mesa 22.3 crashes when it is asked.
+        if !self.session.has_node() || self.made.target == TARGET_BUFFER {
+            return Err(Refused);
+        }
+        // SAFETY: it has no pointers. An export is of the current context's.
+        unsafe { (self.session.library().virgl_renderer_force_ctx_0)() };
+        let (answer, info) = self.info();
+        if answer != 0 {
+            return Err(Refused);
+        }
+        let (mut fd, mut stride, mut offset) = (-1, 0, 0);
+        let export = self.session.library().virgl_renderer_get_fd_for_texture2;
+        // SAFETY: it writes the three numbers.
+        let answer = unsafe { export(info.tex_id, &raw mut fd, &raw mut stride, &raw mut offset) };
+        if answer != 0 || fd < 0 {
+            return Err(Refused);
+        }
+        // SAFETY: it was made for us just now.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // Who shows it is not told of a place within it.
+        let stride = u32::try_from(stride).ok().filter(|stride| *stride > 0 && offset == 0).ok_or(Refused)?;
+        Ok(Dmabuf {
+            fd,
+            width: self.made.width,
+            height: self.made.height,
+            stride,
+            fourcc: info.drm_fourcc.cast_unsigned(),
+            modifier: self.modifier(),
+            y_0_top: self.is_y_0_top(),
+        })
+    }
+}
+
+impl Drop for Texture {
+    fn drop(&mut self) {
+        // Contexts may hold it for longer: the list goes first.
+        self.detach();
+        // SAFETY: the texture is there, and has no list of ours any more.
+        unsafe { (self.session.library().virgl_renderer_resource_unref)(self.id()) };
+        self.session.free_number(self.id());
+    }
+}
+
+impl Piece {
+    /// A piece that is written into; used while `bytes` is borrowed.
+    pub fn of_mut(bytes: &mut [u8]) -> Self {
+        Self { start: bytes.as_mut_ptr(), len: bytes.len() }
+    }
+
+    /// A piece that is read alone: for [`Direction::ToHost`].
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { start: bytes.as_ptr().cast_mut(), len: bytes.len() }
+    }
+}
+
+impl Attached {
+    fn new(backing: &Backing) -> Self {
+        let mut pieces = Vec::with_capacity(backing.pieces().len());
+        let mut regions: Vec<Arc<MappedRegion>> = Vec::new();
+        let mut bytes: u64 = 0;
+        for (region, start, len) in backing.pieces() {
+            if !regions.last().is_some_and(|last| Arc::ptr_eq(last, region)) {
+                regions.push(Arc::clone(region));
+            }
+            bytes = bytes.saturating_add(len as u64);
+            pieces.push(libc::iovec { iov_base: start.cast(), iov_len: len });
+        }
+        Self { pieces, bytes, _regions: regions }
+    }
+}
+
+/// `struct virgl_box`, which is not in the library's header.
+#[repr(C)]
+struct VirglBox {
+    x: u32,
+    y: u32,
+    z: u32,
+    width: u32,
+    height: u32,
+    depth: u32,
+}
+
+fn virgl_box(region: &Box3d) -> VirglBox {
+    let Box3d { x, y, z, width, height, depth } = *region;
+    VirglBox { x, y, z, width, height, depth }
+}

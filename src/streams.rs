@@ -1,0 +1,63 @@
+//! Standard output and standard error, kept from libraries.
+//!
+//! The renderer's libraries write to both when a guest makes them, without end and without asking whether there is room:
+//! a log would fill a disk, and a pipe that nobody reads would hold the program up. So they find /dev/null in their place,
+//! and what is ours to say goes where they were.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::panic;
+
+use nix::unistd::{dup2_stderr, dup2_stdout};
+
+use crate::logger;
+
+/// Both streams put aside; dropped, they are back.
+#[derive(Debug)]
+pub struct Aside {
+    output: OwnedFd,
+    error: OwnedFd,
+}
+
+impl Aside {
+    /// Puts /dev/null in their places.
+    ///
+    /// # Errors
+    /// There is none, or there are no descriptors left.
+    pub fn put() -> io::Result<Self> {
+        let nowhere = File::options().write(true).open("/dev/null")?;
+        let (output, error) = (duplicate(&io::stdout())?, duplicate(&io::stderr())?);
+        let aside = Self { output, error };
+        dup2_stdout(&nowhere)?;
+        dup2_stderr(&nowhere)?;
+        Ok(aside)
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // What can't be put back is not written to.
+        let _ = io::stdout().flush();
+        let _ = dup2_stdout(&self.output);
+        let _ = dup2_stderr(&self.error);
+    }
+}
+
+/// Puts both aside for good: from now on only the logger's lines reach standard error, and the last words of a panic are
+/// one of them.
+///
+/// # Errors
+/// As [`Aside::put`].
+pub fn keep(program: &'static str) -> io::Result<()> {
+    let nowhere = File::options().write(true).open("/dev/null")?;
+    logger::write_to(duplicate(&io::stderr())?);
+    panic::set_hook(Box::new(move |panic| logger::say(program, format_args!("{panic}"))));
+    dup2_stdout(&nowhere)?;
+    dup2_stderr(&nowhere)?;
+    Ok(())
+}
+
+fn duplicate(stream: &impl std::os::fd::AsFd) -> io::Result<OwnedFd> {
+    stream.as_fd().try_clone_to_owned()
+}

@@ -1,0 +1,45 @@
+//! Opened, closed, opened again.
+
+use std::path::Path;
+
+use vhost_seat::gpu::rect::Rect;
+use vhost_seat::gpu::virgl::{OpenError, Renderer};
+
+use crate::Case;
+use crate::support::picture;
+
+pub const CASES: &[Case] = &[
+    ("a_second_renderer_is_refused_and_harms_nobody", second),
+    ("what_is_no_render_node_is_named_and_refused", no_node),
+];
+
+fn second(renderer: &mut Renderer) {
+    assert!(matches!(Renderer::open(None), Err(OpenError::Again)));
+    let texture = renderer.create_texture(&picture(1, 4, 4)).unwrap();
+    renderer.read_back(&texture, &Rect::of_size(4, 4), &mut [0; 64]).unwrap();
+}
+
+fn no_node(_: &mut Renderer) {
+    for path in ["/dev/null", "/dev/dri/none-of-these", "/"] {
+        let error = Renderer::open(Some(Path::new(path))).unwrap_err();
+        assert!(matches!(error, OpenError::Node(..)) && error.to_string().contains(path), "{error}");
+    }
+}
+
+/// The last of all: it closes the renderer that the others had.
+pub fn again(mut renderer: Renderer) {
+    let texture = renderer.create_texture(&picture(1, 4, 4)).unwrap();
+    drop(renderer);
+    assert!(matches!(Renderer::open(None), Err(OpenError::Again)), "a texture is left");
+    drop(texture);
+    for _ in 0..3 {
+        let mut renderer = Renderer::open(None).unwrap();
+        assert_eq!(renderer.capsets().len(), 2);
+        let texture = renderer.create_texture(&picture(1, 4, 4)).unwrap();
+        renderer.write(&texture, &Rect::of_size(4, 4), &[3; 64]).unwrap();
+        let mut out = [0; 64];
+        renderer.read_back(&texture, &Rect::of_size(4, 4), &mut out).unwrap();
+        assert_eq!(out, [3; 64]);
+        renderer.fence(1).unwrap();
+    }
+}

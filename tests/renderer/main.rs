@@ -1,0 +1,101 @@
+//! The renderer as it is, in software: what it draws, what it refuses, what is left when it is gone.
+//!
+//! One process has one renderer, of one thread, opened before there are others: so this runner knows no threads. The cases
+//! run one after the other, each with the renderer that the first one opened, but for those that open their own.
+
+mod fences;
+mod hostile;
+mod life;
+mod support;
+mod textures;
+
+use std::any::Any;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, ExitCode};
+
+use vhost_seat::gpu::virgl::{OpenError, Renderer};
+use vhost_seat::sandbox::{Needs, Sandbox, Strictness, calls};
+
+/// A case, by its name.
+type Case = (&'static str, fn(&mut Renderer));
+
+/// The case that closes the renderer.
+const LAST: &str = "a_closed_renderer_can_be_opened_again";
+
+/// The case that runs all others inside of the sandbox, in a process of its own, and the variable that tells that process.
+const CONFINED: &str = "all_of_it_works_inside_of_the_sandbox";
+const INSIDE: &str = "SEAT_RENDERER_INSIDE";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()));
+    let cases: Vec<Case> = [textures::CASES, fences::CASES, hostile::CASES, life::CASES].concat();
+    let cases: Vec<&Case> = cases.iter().filter(|(name, _)| wanted(name)).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        cases.iter().for_each(|(name, _)| println!("{name}: test"));
+        println!("{LAST}: test\n{CONFINED}: test");
+        return ExitCode::SUCCESS;
+    }
+    let inside = std::env::var_os(INSIDE).is_some();
+    if cases.is_empty() && !wanted(LAST) && !wanted(CONFINED) {
+        return ExitCode::SUCCESS;
+    }
+    let mut renderer = match if inside { open_inside() } else { Renderer::open(None) } {
+        Ok(renderer) => renderer,
+        Err(error @ (OpenError::Library(_) | OpenError::Start { .. })) if std::env::var_os("CI").is_none() => {
+            let _ = writeln!(std::io::stderr(), "SKIPPED, not on this machine: {error}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("no renderer: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut passed: Vec<bool> = cases.iter().map(|(name, case)| passes(name, || case(&mut renderer))).collect();
+    if wanted(CONFINED) && !inside {
+        passed.push(passes(CONFINED, confined));
+    }
+    if wanted(LAST) && !inside {
+        passed.push(passes(LAST, || life::again(renderer)));
+    }
+    let failed = passed.iter().filter(|passed| !*passed).count();
+    println!("\ntest result: {} passed; {failed} failed", passed.len() - failed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// As the program opens it.
+fn open_inside() -> Result<Renderer, OpenError> {
+    let mut needs = Needs { calls: calls::COMMON.to_vec(), ..Needs::default() };
+    needs.add_renderer(None);
+    let mut sandbox = Sandbox::prepare(&needs, Strictness::BestEffort).unwrap();
+    sandbox.give_up_rights().unwrap();
+    let renderer = Renderer::open(None)?;
+    sandbox.enter("renderer").unwrap();
+    Ok(renderer)
+}
+
+fn confined() {
+    let again = Command::new(std::env::current_exe().unwrap()).env(INSIDE, "yes").output().unwrap();
+    let (told, words) = (String::from_utf8_lossy(&again.stdout), String::from_utf8_lossy(&again.stderr));
+    assert!(again.status.success() && told.contains("; 0 failed"), "{}\n{told}\n{words}", again.status);
+}
+
+fn passes(name: &str, case: impl FnOnce()) -> bool {
+    match catch_unwind(AssertUnwindSafe(case)) {
+        Ok(()) => {
+            println!("test {name} ... ok");
+            true
+        }
+        Err(panic) => {
+            println!("test {name} ... FAILED: {}", message(panic.as_ref()));
+            false
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
