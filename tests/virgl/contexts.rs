@@ -119,6 +119,8 @@ fn a_context_that_has_an_error_answers_errors_and_the_others_go_on() {
     let mut wrong = Stream::new();
     wrong.create_surface(9, 4711, 1);
     assert_eq!(vm.driver.submit_3d(2, wrong.words()).unwrap().kind, resp::ERR_INVALID_PARAMETER);
+    // The library refuses it for good once it has worked for another one.
+    sheet.fill(&mut vm.driver, 0x33_4455);
     for _ in 0..3 {
         assert_eq!(vm.driver.submit_3d(2, fill.words()).unwrap().kind, resp::ERR_INVALID_PARAMETER, "it stays so");
     }

@@ -17,7 +17,7 @@ pub fn options() -> MachineOptions {
 
 /// The listening program; `None` where this machine has no renderer.
 pub fn program(arguments: &[&str]) -> Option<Program> {
-    let arguments: Vec<&str> = ["--virgl", "--no-sandbox"].iter().chain(arguments).copied().collect();
+    let arguments: Vec<&str> = ["--virgl"].iter().chain(arguments).copied().collect();
     match Program::listening(BINARY, &arguments, soon()) {
         Ok(program) => Some(program),
         Err(error) if error.to_string().contains("virglrenderer") && std::env::var_os("CI").is_none() => {

@@ -44,7 +44,7 @@ fn textures_of_every_kind_are_made() {
         Texture { target: target::TEXTURE_CUBE, array_size: 6, ..plain },
         Texture { target: target::TEXTURE_RECT, ..plain },
         Texture { target: target::TEXTURE_2D_ARRAY, array_size: 5, ..plain },
-        // VIRGL_FORMAT_S8_UINT_Z24_UNORM
+        // VIRGL_FORMAT_Z24_UNORM_S8_UINT
         Texture { format: 19, bind: bind::DEPTH_STENCIL, ..plain },
     ];
     for (id, kind) in (1..).zip(kinds) {
@@ -73,7 +73,7 @@ fn impossible_textures_are_refused() {
         Texture { depth: 7, ..plain },
         Texture { array_size: 7, ..plain },
         Texture { last_level: 40, ..plain },
-        Texture { nr_samples: 65, ..plain },
+        Texture { format: 1, nr_samples: 65, ..plain },
         Texture { flags: 0x8000_0000, ..plain },
     ];
     for texture in bad {
@@ -166,7 +166,7 @@ fn a_resource_keeps_its_uuid() {
 fn what_is_no_picture_is_not_shown() {
     let Some(Seat { program: _program, mut vm }) = boot() else { return };
     let plain = Texture { flags: 0, ..Texture::picture(1, 16, 16) };
-    // VIRGL_FORMAT_R8_UNORM, VIRGL_FORMAT_R16G16B16A16_FLOAT, VIRGL_FORMAT_S8_UINT_Z24_UNORM
+    // VIRGL_FORMAT_R8_UNORM, VIRGL_FORMAT_R16G16B16A16_FLOAT, VIRGL_FORMAT_Z24_UNORM_S8_UINT
     let depth = Texture { format: 19, bind: bind::DEPTH_STENCIL, ..plain };
     for texture in [Texture { format: 64, ..plain }, Texture { format: 94, ..plain }, depth, Texture::buffer(1, 256)] {
         vm.driver.create_3d(&texture).unwrap().ok().unwrap();

@@ -40,18 +40,20 @@ fn what_goes_in_comes_out_byte_by_byte_however_the_backing_is_scattered() {
         let len = width as usize * height as usize * texel;
         let backing = scattered(&mut vm, len, pieces.min(len));
         let texture = Texture { format, flags, ..Texture::picture(id, width, height) };
-        let sheet = Sheet::with_backing(&mut vm.driver, Texture { width, height, ..texture }, backing);
+        vm.driver.create_3d(&texture).unwrap().ok().unwrap();
+        vm.driver.attach_backing(id, backing.entries()).unwrap().ok().unwrap();
+        vm.driver.attach_to_context(CTX, id).unwrap().ok().unwrap();
         let mut sent = noise(len, u64::from(id));
         if texel == 16 {
             // Numbers, for what is none may come out as another.
             sent = (0..len / 4).flat_map(|n| (n as f32).to_le_bytes()).collect();
         }
-        sheet.backing.write(0, &sent);
+        backing.write(0, &sent);
         let whole = Transfer3d::new(id, texture.region());
         vm.driver.to_host_3d(CTX, &whole).unwrap().ok().unwrap();
-        sheet.backing.write(0, &vec![0xee; len]);
+        backing.write(0, &vec![0xee; len]);
         vm.driver.from_host_3d(CTX, &whole).unwrap().ok().unwrap();
-        assert!(bytes(&sheet.backing) == sent, "{texture:?} in {pieces} pieces");
+        assert!(bytes(&backing) == sent, "{texture:?} in {pieces} pieces");
     }
 }
 
