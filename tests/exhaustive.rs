@@ -118,7 +118,7 @@ fn a_sweep_gives_each_marked_pixel_within_its_bounds_once() {
 /// Updates that a scanout gives, as their places in the resource.
 fn told(scanout: &mut Scanout, shown: &Rect) -> Vec<Rect> {
     let mut all = Vec::new();
-    while let Some(step) = scanout.next_step(u32::MAX) {
+    while let Some(step) = scanout.next_step(u32::MAX, true) {
         if let Step::Update { at, from, .. } = step {
             assert_eq!(
                 (at.x + shown.x, at.y + shown.y, at.width, at.height),

@@ -115,8 +115,8 @@ impl Image {
     fn move_to(&self, exporter: &Exporter) -> io::Result<(Rc<Dmabuf>, Export)> {
         let mut pixels = self.pixels.borrow_mut();
         let (mut pages, fd, export) = exporter.export(pixels.len())?;
-        for (to, from) in pages.iter_mut().zip(pixels.iter()) {
-            *to = *from;
+        if let Some(to) = pages.get_mut(..pixels.len()) {
+            to.copy_from_slice(&pixels);
         }
         export.written(&fd);
         *pixels = Store::Shared(pages);
@@ -131,6 +131,11 @@ impl Image {
             y_0_top: false,
         };
         Ok((Rc::new(buffer), export))
+    }
+
+    /// Whether [`Image::export`] was tried, and takes no time any more.
+    pub fn export_is_known(&self) -> bool {
+        self.exported.get().is_some()
     }
 
     /// A transfer is done: what it wrote is for the display to see.

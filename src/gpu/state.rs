@@ -293,7 +293,10 @@ impl State {
             return self.show_late(scanout_id, id, rect);
         }
         let image = resource.image().ok_or(Status::ErrUnspec)?;
-        let buffer = self.exporter.as_ref().and_then(|exporter| image.export(exporter));
+        let buffer = self.exporter.as_ref().and_then(|exporter| {
+            self.work += if image.export_is_known() { 0 } else { image.rect().area() };
+            image.export(exporter)
+        });
         if !buffer.is_some_and(|buffer| scanout.show_exported(id, image, buffer, rect)) {
             self.work += scanout.show(id, image, rect)? * u64::from(TILE_W * TILE_H);
         }

@@ -105,14 +105,14 @@ pub fn canvas_on_screen(vm: &mut GpuMachine, id: u32, width: u32, height: u32) -
 /// Waits until a scanout shows exactly a picture.
 #[track_caller]
 pub fn await_picture(vm: &GpuMachine, scanout: usize, picture: &Picture) {
-    if let Err(error) = vm.display.wait(soon(), |display| picture.is_on(display.surface(scanout))) {
+    if let Err(error) = vm.display.wait(soon(), |display| picture.is_on(display.picture(scanout).as_deref())) {
         panic!("scanout {scanout} does not show what it should: {error}");
     }
 }
 
 /// Whether a scanout shows exactly a picture now.
 pub fn shows(vm: &GpuMachine, scanout: usize, picture: &Picture) -> bool {
-    vm.display.with(|display| picture.is_on(display.surface(scanout)))
+    vm.display.with(|display| picture.is_on(display.picture(scanout).as_deref()))
 }
 
 /// One pixel on the last scanout that changes its colour whenever it is asked whether all is painted: what concerns lower

@@ -81,7 +81,12 @@ pub fn boot_on(program: &Program, options: MachineOptions) -> GpuMachine {
 
 /// A device that was realized and not started.
 pub fn realize_on(program: &Program, options: MachineOptions) -> GpuMachine {
-    let mut vm = GpuMachine::realize(connect(program), options).unwrap();
+    realize_with(connect(program), options)
+}
+
+/// The same, with a front end that is there already.
+pub fn realize_with(front: FrontEnd, options: MachineOptions) -> GpuMachine {
+    let mut vm = GpuMachine::realize(front, options).unwrap();
     vm.driver.set_timeout(PATIENCE);
     vm
 }

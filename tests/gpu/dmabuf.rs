@@ -13,7 +13,7 @@ use seat_frontend::display::{Display, DisplayConfig, DisplayThread, Event, messa
 use seat_frontend::gpu::{Command, Rect, format, resp};
 use seat_frontend::machine::{GpuMachine, MachineOptions};
 use vhost_seat::backend;
-use vhost_seat::gpu::udmabuf::Exporter;
+use vhost_seat::gpu::udmabuf::{Exporter, MAX_EXPORTS};
 use vhost_seat::gpu::{Gpu, Options};
 use vhost_seat::socket::Endpoint;
 
@@ -35,7 +35,7 @@ impl Seat {
     fn boot_with(options: MachineOptions) -> Seat {
         let (front, theirs) = FrontEnd::pair().unwrap();
         let back_end = std::thread::spawn(move || {
-            let mut gpu = Gpu::new(Options::default());
+            let mut gpu = Gpu::new(Options::new(256 << 20));
             gpu.export_by(Exporter::of_memfds());
             let signals = SignalFd::new(&SigSet::empty()).unwrap();
             backend::serve(gpu, Endpoint::Connected(theirs), signals)
@@ -55,13 +55,8 @@ impl Seat {
 
 /// Waits until a scanout shows exactly a picture, out of a buffer.
 pub fn await_dmabuf(vm: &GpuMachine, scanout: usize, picture: &Picture) {
-    let shows = |display: &Display| {
-        let surface =
-            display.dmabuf(scanout).filter(|buffer| buffer.updates > 0).map(|buffer| buffer.surface().unwrap());
-        picture.is_on(surface.as_ref())
-    };
-    let waited = vm.display.wait(soon(), shows);
-    waited.unwrap_or_else(|error| panic!("scanout {scanout} does not show what it should: {error}"));
+    vm.display.wait(soon(), |display| display.dmabuf(scanout).is_some()).unwrap();
+    await_picture(vm, scanout, picture);
 }
 
 /// A canvas of noise on a scanout.
@@ -273,7 +268,8 @@ fn parts_go_as_pixels_but_for_the_top_left_one() {
         canvas.fill(Rect::new(20, 20, 260, 100), part.width * part.height);
         canvas.present_all(&mut vm.driver);
         let seen = canvas.picture.crop(part);
-        if part.x == 0 { await_dmabuf(&vm, 1, &seen) } else { await_picture(&vm, 1, &seen) }
+        await_picture(&vm, 1, &seen);
+        assert_eq!(vm.display.with(|display| display.dmabuf(1).is_some()), part.x == 0);
     }
     vm.driver.set_scanout(1, 0, Rect::new(0, 0, 0, 0)).unwrap().ok().unwrap();
     let off = |display: &Display| display.dmabuf(1).is_none() && display.log().last().is_some_and(is_disabled);
@@ -283,6 +279,21 @@ fn parts_go_as_pixels_but_for_the_top_left_one() {
 
 fn is_disabled(event: &Event) -> bool {
     matches!(event, Event::Scanout { scanout: 1, width: 0, height: 0 })
+}
+
+#[test]
+fn pictures_beyond_the_number_that_can_be_exported_go_as_pixels() {
+    let Seat { mut vm, back_end } = Seat::boot();
+    let count = MAX_EXPORTS as u32;
+    for id in 1..=count + 2 {
+        vm.driver.create_2d(id, format::B8G8R8X8, 8, 8).unwrap().ok().unwrap();
+        vm.driver.set_scanout(0, id, Rect::new(0, 0, 8, 8)).unwrap().ok().unwrap();
+    }
+    vm.display.wait(soon(), |display| display.surface(0).is_some_and(|surface| surface.updates > 0)).unwrap();
+    // One that goes makes room for another.
+    vm.driver.call(&Command::ResourceUnref { resource_id: 1 }).unwrap().ok().unwrap();
+    canvas_on(&mut vm, 0, count + 3, 64, 64);
+    Seat { vm, back_end }.end();
 }
 
 #[test]
@@ -341,6 +352,23 @@ fn a_pause_while_a_flush_waits_loses_neither_the_flush_nor_the_picture() {
     vm.resume().unwrap();
     assert!(vm.driver.next_done().unwrap().response.is_ok());
     await_dmabuf(&vm, 0, &canvas.picture);
+    Seat { vm, back_end }.end();
+}
+
+#[test]
+fn a_flush_that_waits_in_a_disabled_queue_is_answered_once_that_is_enabled() {
+    let Seat { mut vm, back_end } = Seat::boot();
+    let mut canvas = canvas_on(&mut vm, 0, 1, 300, 200);
+    hold_flush(&mut vm, &mut canvas);
+    vm.front.set_vring_enable(0, false).unwrap();
+    vm.front.barrier().unwrap();
+    vm.display.with(|display| display.withhold_replies(false)).unwrap();
+    await_kicks_seen(&mut vm);
+    assert!(vm.driver.poll_done().unwrap().is_none());
+    vm.front.set_vring_enable(0, true).unwrap();
+    assert!(vm.driver.next_done().unwrap().response.is_ok());
+    await_dmabuf(&vm, 0, &canvas.picture);
+    assert_answers(&mut vm);
     Seat { vm, back_end }.end();
 }
 

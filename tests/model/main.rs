@@ -1,6 +1,8 @@
 //! Random commands, thousands of them, answered by the program and by a plain reference model: every answer is compared,
 //! and every pixel and cursor of the display once it has seen all.
 //!
+//! Two seeds are for pictures by DMABUF: of memfds, by a back end in a thread of the test.
+//!
 //! Beside commands come pauses, resets, other displays, displays that do not read, memory that comes and goes, and front
 //! ends that die. A run follows from its seed: `VHOST_SEAT_SEED=7 cargo test --test model` runs that one alone, with
 //! `VHOST_SEAT_STEPS` as many steps as wanted.
@@ -21,16 +23,23 @@ mod reference;
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::SignalFd;
+use seat_frontend::control::FrontEnd;
 use seat_frontend::display::DisplayThread;
 use seat_frontend::gpu::{Command, Fence, Response};
 use seat_frontend::machine::GpuMachine;
 use seat_frontend::memory::{GuestMemory, RegionPlan};
-use seat_frontend::program::Program;
+use seat_frontend::program::{Program, TempDir};
 use seat_frontend::ring::Layout;
+use vhost_seat::backend;
+use vhost_seat::gpu::udmabuf::Exporter;
+use vhost_seat::gpu::{self, Gpu};
+use vhost_seat::socket::{self, Endpoint};
 
 use common::canvas::Settled;
 use common::random::Random;
-use common::{options, program, realize_on, soon};
+use common::{options, patient, program, realize_with, soon};
 use guest::{Arena, Owned, Scale};
 use reference::{Expected, Memory, Reference};
 
@@ -70,6 +79,16 @@ fn the_device_does_what_the_reference_does_to_large_pictures_from_seed_6() {
     run(6);
 }
 
+#[test]
+fn the_device_does_what_the_reference_does_by_dmabuf_from_seed_8() {
+    run_on(BackEnd::by_dmabuf(), 8, Scale::Small, STEPS / 2);
+}
+
+#[test]
+fn the_device_does_what_the_reference_does_to_large_pictures_by_dmabuf_from_seed_9() {
+    run_on(BackEnd::by_dmabuf(), 9, Scale::Large, STEPS / 8);
+}
+
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|value| value.parse().expect(variable))
 }
@@ -83,14 +102,47 @@ fn run(seed: u64) {
     // The last two of each seven seeds, so that a seed alone says all.
     let (scale, steps) = if seed % 7 < 5 { (Scale::Small, STEPS) } else { (Scale::Large, STEPS / 8) };
     let steps = number("VHOST_SEAT_STEPS").map_or(steps, |steps| steps as u32);
-    let mut lab = Lab::new(seed, scale);
+    run_on(BackEnd::Program(program(&[])), seed, scale, steps);
+}
+
+fn run_on(back_end: BackEnd, seed: u64, scale: Scale, steps: u32) {
+    let mut lab = Lab::new(back_end, seed, scale);
     for step in 0..steps {
         lab.step = step;
         lab.take_a_step();
     }
     lab.compare();
-    let lines = lab.program.stderr();
-    assert!(lines.lines().all(|line| line.contains("--max-hostmem")), "{lines}");
+    if let BackEnd::Program(program) = &lab.back_end {
+        let lines = program.stderr();
+        assert!(lines.lines().all(|line| line.contains("--max-hostmem")), "{lines}");
+    }
+}
+
+/// Who serves the device, one front end after another.
+enum BackEnd {
+    Program(Program),
+    /// A thread that listens here, and shows by DMABUF.
+    Thread(TempDir),
+}
+
+impl BackEnd {
+    fn by_dmabuf() -> BackEnd {
+        let folder = TempDir::new().unwrap();
+        let listener = socket::listen(&folder.join("socket")).unwrap();
+        std::thread::spawn(move || {
+            let mut gpu = Gpu::new(gpu::Options { max_hostmem: LIMIT, ..gpu::Options::default() });
+            gpu.export_by(Exporter::of_memfds());
+            backend::serve(gpu, Endpoint::Listening(listener), SignalFd::new(&SigSet::empty()).unwrap())
+        });
+        BackEnd::Thread(folder)
+    }
+
+    fn connect(&self) -> FrontEnd {
+        patient(match self {
+            BackEnd::Program(program) => program.connect().unwrap(),
+            BackEnd::Thread(folder) => FrontEnd::connect(folder.join("socket")).unwrap(),
+        })
+    }
 }
 
 /// What the device can reach.
@@ -136,7 +188,7 @@ struct Lab {
     step: u32,
     random: Random,
     actions: VecDeque<String>,
-    program: Program,
+    back_end: BackEnd,
     vm: GpuMachine,
     settled: Settled,
     reference: Reference,
@@ -161,10 +213,9 @@ impl Drop for Lab {
 }
 
 impl Lab {
-    fn new(seed: u64, scale: Scale) -> Lab {
-        let program = program(&[]);
+    fn new(back_end: BackEnd, seed: u64, scale: Scale) -> Lab {
         let mut random = Random::new(seed);
-        let (vm, settled) = boot(&program, &mut random);
+        let (vm, settled) = boot(&back_end, &mut random);
         let memory = vm.driver.memory().clone();
         let extra = GuestMemory::new(&[RegionPlan::new(0x40_0000_0000, 0x10_000, 0)], true).unwrap();
         let border = memory.regions()[3].spec.gpa;
@@ -176,7 +227,7 @@ impl Lab {
             step: 0,
             random,
             actions: VecDeque::new(),
-            program,
+            back_end,
             vm,
             settled,
             reference: Reference::new(LIMIT),
@@ -381,15 +432,15 @@ impl Lab {
         }
         // It dies as it stands, and only then is the next one served.
         self.vm.front.stream().shutdown(std::net::Shutdown::Both).unwrap();
-        (self.vm, self.settled) = boot(&self.program, &mut self.random);
+        (self.vm, self.settled) = boot(&self.back_end, &mut self.random);
         let memory = self.vm.driver.memory().clone();
         self.reach = Reach { memory, extra: self.reach.extra.clone(), has_extra: false };
     }
 }
 
 /// A machine whose rings begin anywhere, so that their indices wrap.
-fn boot(program: &Program, random: &mut Random) -> (GpuMachine, Settled) {
-    let mut vm = realize_on(program, options());
+fn boot(back_end: &BackEnd, random: &mut Random) -> (GpuMachine, Settled) {
+    let mut vm = realize_with(back_end.connect(), options());
     let position = 0u16.wrapping_sub(64 * random.between(1, 8) as u16);
     vm.driver.control_ring().set_position(position);
     vm.front.set_base(0, position.into());

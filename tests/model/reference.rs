@@ -271,7 +271,7 @@ impl Reference {
     }
 
     fn picture_disagreement(&self, display: &Display, index: usize) -> Option<String> {
-        let (scanout, surface) = match (&self.scanouts[index], display.surface(index)) {
+        let (scanout, surface) = match (&self.scanouts[index], display.picture(index)) {
             (None, None) => return None,
             (Some(scanout), Some(surface)) => (scanout, surface),
             (None, Some(surface)) => return Some(format!("scanout {index} is off, and shows {surface:?}")),

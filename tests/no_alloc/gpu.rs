@@ -249,7 +249,7 @@ fn frames_by_dmabuf_for_a_display_that_takes_them_late() {
     let _turn = super::turn();
     let (front, theirs) = FrontEnd::pair().unwrap();
     let back_end = std::thread::spawn(move || {
-        let mut gpu = Gpu::new(Options::default());
+        let mut gpu = Gpu::new(Options::new(256 << 20));
         gpu.export_by(Exporter::of_memfds());
         super::serve(gpu, theirs);
     });

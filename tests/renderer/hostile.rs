@@ -68,7 +68,7 @@ fn garbage(renderer: &mut Renderer) {
         // Each command once in a while with as many words as it says, each of them anything.
         let words = telling(4 * 40, round);
         let mut words: Vec<u32> = words.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect();
-        words[0] = round % 60 | round % 13 << 8 | 39 << 16;
+        words[0] = (round % 60) | ((round % 13) << 8) | (39 << 16);
         let (mut words, len) = commands(&words);
         // Some of it means something.
         let _ = renderer.submit(1, &mut words, len);

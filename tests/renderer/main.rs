@@ -3,6 +3,17 @@
 //! One process has one renderer, of one thread, opened before there are others: so this runner knows no threads. The cases
 //! run one after the other, each with the renderer that the first one opened, but for those that open their own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests panic, choose their numbers, and this runner tells how they went"
+)]
+
 mod fences;
 mod hostile;
 mod life;

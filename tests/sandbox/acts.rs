@@ -34,10 +34,15 @@ pub const PROGRAM: &str = "toy";
 
 /// Gives up all but what every program and this part of one do.
 fn confine(part: &'static [Call]) {
+    confine_threads(part, false);
+}
+
+/// As [`confine`], and in all threads that there are.
+fn confine_threads(part: &'static [Call], all: bool) {
     let mut lists = calls::COMMON.to_vec();
     lists.push(part);
     trap::set(PROGRAM).unwrap();
-    Filter::compile(&lists, false).unwrap().install().unwrap();
+    Filter::compile(&lists, all).unwrap().install().unwrap();
 }
 
 #[test]
@@ -51,6 +56,7 @@ fn under_the_filter() {
         "execute" | "thread" | "signal" | "trace" | "prctl" => reach_out(&act),
         "map to execute" | "protect to execute" | "allocate" | "map a file" => use_memory(&act),
         "lose memory" => lose_memory(),
+        act if act.ends_with(", renderer") => render(act),
         "panic" | "abort" | "fault" => fail(&act),
         _ => serve(&act),
     }
@@ -111,6 +117,46 @@ fn reopen(act: &str) {
         }
     }
 }
+
+fn render(act: &str) {
+    let file = folder().join("file");
+    fs::write(&file, "").unwrap();
+    let (order, ordered) = channel::<()>();
+    // Made before, as a driver's are.
+    let other = thread::spawn(move || {
+        if ordered.recv().is_ok() {
+            drop(UnixDatagram::unbound());
+        }
+    });
+    confine_threads(calls::RENDERER, true);
+    match act {
+        "open to make, renderer" => drop(File::create(folder().join("new"))),
+        "open to write, renderer" => drop(OpenOptions::new().write(true).open(&file)),
+        "execute, renderer" => drop(execv(c"/bin/true", &[c"true"])),
+        "socket, renderer" => drop(UnixDatagram::unbound()),
+        "ask a device, renderer" => {
+            let file = File::open(&file).unwrap();
+            // SAFETY: the request moves nothing of this size or any other: it is no device's file.
+            unsafe { libc::ioctl(file.as_raw_fd(), 0xc040_6400, [0u8; 64].as_mut_ptr()) };
+        }
+        "another thread, renderer" => {
+            order.send(()).unwrap();
+            other.join().unwrap();
+        }
+        _ => {
+            thread::spawn(|| drop(File::open("/proc/self/maps").unwrap())).join().unwrap();
+            let code = PROT_EXECUTE;
+            // SAFETY: a new mapping, at an address of the kernel's choice.
+            let memory =
+                unsafe { libc::mmap(ptr::null_mut(), 4096, code, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0) };
+            assert_ne!(memory, libc::MAP_FAILED);
+            memfd_create("buffer", MFdFlags::empty()).map(|file| File::from(file).set_len(4096)).unwrap().unwrap();
+        }
+    }
+}
+
+/// Memory that code is written into.
+const PROT_EXECUTE: c_int = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
 
 fn ask(act: &str) {
     // No device answers; whether the question gets through is seen all the same.

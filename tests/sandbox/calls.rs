@@ -100,6 +100,21 @@ fn the_programs_work_is_allowed() {
 }
 
 #[test]
+fn a_renderer_may_more_and_not_all() {
+    assert_done("work, renderer");
+    assert_ends_in("open to make, renderer", libc::SYS_openat);
+    assert_ends_in("open to write, renderer", libc::SYS_openat);
+    assert_ends_in("execute, renderer", libc::SYS_execve);
+    assert_ends_in("socket, renderer", libc::SYS_socket);
+    assert_ends_in("ask a device, renderer", libc::SYS_ioctl);
+}
+
+#[test]
+fn threads_that_were_there_before_are_confined_too() {
+    assert_ends_in("another thread, renderer", libc::SYS_socket);
+}
+
+#[test]
 fn guest_memory_may_be_truncated() {
     assert_done("lose memory");
 }

@@ -32,7 +32,7 @@ fn a_resource_has_a_number_of_its_own_whatever_it_is() {
 
 #[test]
 fn textures_of_every_kind_are_made() {
-    let Some(Seat { program: _program, mut vm }) = boot() else { return };
+    let Some(Seat { program, mut vm }) = boot_with(&["--log-level=debug"]) else { return };
     let plain = Texture { flags: 0, ..Texture::picture(1, 16, 16) };
     let kinds = [
         Texture::buffer(1, 1),
@@ -49,7 +49,7 @@ fn textures_of_every_kind_are_made() {
     ];
     for (id, kind) in (1..).zip(kinds) {
         let texture = Texture { resource_id: id, ..kind };
-        assert_eq!(vm.driver.create_3d(&texture).unwrap().kind, resp::OK_NODATA, "{texture:?}");
+        assert_eq!(vm.driver.create_3d(&texture).unwrap().kind, resp::OK_NODATA, "{texture:?} {}", program.stderr());
         vm.driver.attach_to_context(CTX, id).unwrap().ok().unwrap();
         assert_ne!(vm.driver.assign_uuid(id).unwrap(), [0; 16]);
     }

@@ -41,6 +41,10 @@ const CAPSETS: [u32; 2] = [1, 2];
 /// Bytes of a context's name that the library keeps.
 const NAME_MAX: usize = 63;
 
+/// [`PIXEL`], as the library counts.
+const PIXEL_BYTES: u32 = 4;
+const _: () = assert!(PIXEL_BYTES as usize == PIXEL);
+
 /// Why there is no renderer.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -285,7 +289,7 @@ impl Renderer {
 
 /// The transfer between `rect` of the first level and so many bytes of rows without gaps.
 fn rows(texture: &Texture, rect: &Rect, bytes: usize) -> Result<Transfer3d, Refused> {
-    let stride = rect.width.checked_mul(PIXEL as u32).ok_or(Refused)?;
+    let stride = rect.width.checked_mul(PIXEL_BYTES).ok_or(Refused)?;
     if u64::from(stride).checked_mul(rect.height.into()) != Some(bytes as u64) {
         return Err(Refused);
     }

@@ -61,6 +61,12 @@ impl Image {
         self.pixels.get(y as usize * self.width as usize + x as usize).copied()
     }
 
+    /// Sets a pixel, if there is one at that place.
+    pub fn set(&mut self, x: u32, y: u32, pixel: u32) {
+        let place = self.pixels.get_mut(y as usize * self.width as usize + x as usize).filter(|_| x < self.width);
+        place.into_iter().for_each(|p| *p = pixel);
+    }
+
     /// How many different colours there are: one for an empty screen, a few for a text console.
     pub fn colours(&self) -> usize {
         let mut all = self.pixels.clone();

@@ -33,6 +33,7 @@ mod lines;
 mod log;
 mod process;
 mod qmp;
+mod render_node;
 mod vm;
 mod workdir;
 
@@ -45,6 +46,7 @@ pub use lab::{Drivers, Lab};
 pub use log::Log;
 pub use process::Process;
 pub use qmp::Qmp;
+pub use render_node::RenderNode;
 pub use seat_guest::answer::Order;
 pub use seat_guest::picture::{self, Rect};
 pub use serde_json::{Value, json};

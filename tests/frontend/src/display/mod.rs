@@ -12,6 +12,7 @@ mod screens;
 mod thread;
 pub mod wire;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -300,6 +301,15 @@ impl Display {
     /// A scanout's DMABUF.
     pub fn dmabuf(&self, scanout: usize) -> Option<&Dmabuf> {
         self.screens.dmabufs[scanout].as_ref()
+    }
+
+    /// What a scanout shows, by whichever way it came: out of its DMABUF once a frame of that was told of.
+    pub fn picture(&self, scanout: usize) -> Option<Cow<'_, Surface>> {
+        match self.dmabuf(scanout) {
+            Some(dmabuf) if dmabuf.updates > 0 => dmabuf.surface().ok().map(Cow::Owned),
+            Some(_) => None,
+            None => self.surface(scanout).map(Cow::Borrowed),
+        }
     }
 
     /// The features that the back end set, once it did.
