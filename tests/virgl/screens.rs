@@ -7,6 +7,7 @@ use seat_frontend::gpu::{Command, Rect, Texture, format};
 use crate::common::canvas::{Settled, await_picture, shows};
 use crate::common::picture::{Picture, shown};
 use crate::common::{Seat, soon};
+use crate::scene::{COLOUR, Scene};
 use crate::seat::{CTX, boot};
 use crate::sheet::{Sheet, sheet_on_screen, submit};
 
@@ -127,6 +128,27 @@ fn pictures_made_of_clears_and_copies_are_seen_as_they_are() {
     }
     other.flip_to(&mut vm.driver, 0);
     await_picture(&vm, 0, &other.picture);
+}
+
+#[test]
+fn what_shaders_draw_is_seen_where_it_was_drawn() {
+    let Some(Seat { program: _program, mut vm }) = boot() else { return };
+    let scene = Scene::new(&mut vm.driver, 50);
+    for (id, flags) in [(1, 0), (2, 1)] {
+        let mut sheet = Sheet::of(&mut vm.driver, Texture { flags, ..Texture::picture(id, 200, 150) });
+        sheet.fill(&mut vm.driver, 0x00_0044);
+        let mut stream = Stream::new();
+        stream.create_sub_context(id).set_sub_context(id);
+        scene.prepare(&mut stream, &sheet.texture);
+        for rect in [Rect::new(0, 0, 200, 10), Rect::new(0, 0, 7, 150), Rect::new(150, 120, 30, 25)] {
+            scene.draw(&mut stream, rect);
+            sheet.picture.fill(rect, COLOUR);
+        }
+        stream.set_sub_context(0);
+        submit(&mut vm.driver, &stream);
+        sheet.flip_to(&mut vm.driver, 0);
+        await_picture(&vm, 0, &sheet.picture);
+    }
 }
 
 #[test]

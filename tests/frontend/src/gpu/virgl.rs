@@ -13,14 +13,19 @@ pub mod ccmd {
     pub const CREATE_OBJECT: u8 = 1;
     pub const BIND_OBJECT: u8 = 2;
     pub const DESTROY_OBJECT: u8 = 3;
+    pub const SET_VIEWPORT_STATE: u8 = 4;
     pub const SET_FRAMEBUFFER_STATE: u8 = 5;
+    pub const SET_VERTEX_BUFFERS: u8 = 6;
     pub const CLEAR: u8 = 7;
+    pub const DRAW_VBO: u8 = 8;
     pub const RESOURCE_INLINE_WRITE: u8 = 9;
+    pub const SET_SCISSOR_STATE: u8 = 15;
     pub const BLIT: u8 = 16;
     pub const RESOURCE_COPY_REGION: u8 = 17;
     pub const SET_SUB_CTX: u8 = 28;
     pub const CREATE_SUB_CTX: u8 = 29;
     pub const DESTROY_SUB_CTX: u8 = 30;
+    pub const BIND_SHADER: u8 = 31;
     pub const TRANSFER3D: u8 = 43;
     pub const END_TRANSFERS: u8 = 44;
     pub const CLEAR_TEXTURE: u8 = 47;
@@ -59,6 +64,15 @@ pub enum Direction {
     ToHost = 1,
     /// From the texture into the backing.
     FromHost = 2,
+}
+
+/// What a shader works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Vertices.
+    Vertex = 0,
+    /// Fragments.
+    Fragment = 1,
 }
 
 /// One end of a BLIT: a part of a texture's first level. The source may go from the bottom up, by a negative height.
@@ -186,6 +200,25 @@ impl Stream {
         let Region { x, y, z, width, height, depth } = region;
         let body = [resource, 0, 0, 0, 0, x, y, z, width, height, depth, offset, direction as u32];
         self.command(ccmd::TRANSFER3D, object::NULL, &body)
+    }
+
+    /// An object becomes the one in use.
+    pub fn bind(&mut self, kind: u8, handle: u32) -> &mut Stream {
+        self.command(ccmd::BIND_OBJECT, kind, &[handle])
+    }
+
+    /// A shader, of TGSI's text, and it becomes the one in use.
+    pub fn shader(&mut self, handle: u32, stage: Stage, text: &str) -> &mut Stream {
+        // With the 0 at its end, which counts.
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.push(0);
+        let len = bytes.len() as u32;
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        let words = bytes.chunks(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+        // Room for the tokens that the text becomes; no outputs are kept.
+        let body: Vec<u32> = [handle, stage as u32, len, 300, 0].into_iter().chain(words).collect();
+        self.command(ccmd::CREATE_OBJECT, object::SHADER, &body);
+        self.command(ccmd::BIND_SHADER, object::NULL, &[handle, stage as u32])
     }
 
     /// Another set of objects and state, in the same context.
