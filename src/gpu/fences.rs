@@ -42,7 +42,7 @@ pub enum Point {
 
 impl Point {
     /// Whether the renderer is here once it says that it is at `reached`.
-    fn is_reached_at(self, reached: Self) -> bool {
+    pub fn is_reached_at(self, reached: Self) -> bool {
         match (self, reached) {
             // Fewer than 2^31 are ever under way.
             (Self::Global(own), Self::Global(reached)) => reached.wrapping_sub(own) < 1 << 31,

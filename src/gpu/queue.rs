@@ -101,20 +101,25 @@ impl Queue {
     pub fn reset(&mut self) {
         self.answered.clear();
         self.fences.clear();
+        self.point = None;
     }
 
     /// The renderer has come to `point`.
     pub fn reached(&mut self, point: Point) {
+        // The command at hand may be waiting for the display: it need not wait for this any more.
+        self.point = self.point.filter(|own| !own.is_reached_at(point));
         self.fences.reached(point, |answer| self.answered.push(answer));
     }
 
     /// Nothing is waited for any longer.
     pub fn give_up(&mut self) {
+        self.point = None;
         self.fences.give_up(|answer| self.answered.push(answer));
     }
 
     /// Executes the popped command and answers it, if it may.
     pub fn command(&mut self, state: &mut State, memory: &GuestMemory) -> Executed {
+        self.point = None;
         let mut bytes = [0; MAX_FIXED];
         let len = self.chain.read_at(memory.map(), 0, &mut bytes);
         let bytes = bytes.get(..len).unwrap_or_default();

@@ -371,7 +371,10 @@ impl State {
     pub fn goes_with_pull(&self, command: &Command) -> bool {
         let Some(pull) = &self.pull else { return true };
         match *command {
-            Command::Flush { rect, resource_id } => resource_id != pull.id || pull.shows(&rect),
+            // What is read late is read from the renderer, which has to have the pixels first.
+            Command::Flush { rect, resource_id } => {
+                resource_id != pull.id || pull.shows(&rect) && !self.is_read_late(resource_id)
+            }
             Command::SetScanout { rect, scanout_id, resource_id } => {
                 self.is_flip(rect, scanout_id, resource_id) && (resource_id != pull.id || pull.shows(&rect))
             }
@@ -387,6 +390,10 @@ impl State {
             Command::TransferToHost2d { .. } => false,
             _ => true,
         }
+    }
+
+    fn is_read_late(&self, id: ResourceId) -> bool {
+        self.resources.get(&id).is_some_and(|resource| resource.is_read_late())
     }
 
     /// What is left of the transfer under way, in pixels.

@@ -103,9 +103,11 @@ pub fn canvas_on_screen(vm: &mut GpuMachine, id: u32, width: u32, height: u32) -
 }
 
 /// Waits until a scanout shows exactly a picture.
+#[track_caller]
 pub fn await_picture(vm: &GpuMachine, scanout: usize, picture: &Picture) {
-    let waited = vm.display.wait(soon(), |display| picture.is_on(display.picture(scanout).as_deref()));
-    waited.unwrap_or_else(|error| panic!("scanout {scanout} does not show what it should: {error}"));
+    if let Err(error) = vm.display.wait(soon(), |display| picture.is_on(display.picture(scanout).as_deref())) {
+        panic!("scanout {scanout} does not show what it should: {error}");
+    }
 }
 
 /// Whether a scanout shows exactly a picture now.

@@ -73,7 +73,8 @@ pub fn boot_with(arguments: &[&str], options: MachineOptions) -> Seat {
 
 /// A guest that has booted on a program that runs already.
 pub fn boot_on(program: &Program, options: MachineOptions) -> GpuMachine {
-    let mut vm = GpuMachine::boot(connect(program), options).unwrap();
+    let booted = GpuMachine::boot(connect(program), options);
+    let mut vm = booted.unwrap_or_else(|error| panic!("{error}; the program says: {}", program.stderr()));
     vm.driver.set_timeout(PATIENCE);
     vm
 }

@@ -1,4 +1,5 @@
-//! A virtio-gpu guest driver: control and cursor queue, every 2D command, one at a time or in batches.
+//! A virtio-gpu guest driver: control and cursor queue, every 2D and 3D command, one at a time or in batches; what is drawn by
+//! 3D commands is written with [`virgl`].
 //!
 //! One command: [`GpuDriver::call`] and the methods named after commands; each returns the [`Response`], which has been
 //! checked for its header, its length and its fence fields. Many: [`GpuDriver::queue`] as often as wanted, one
@@ -6,9 +7,12 @@
 
 mod backing;
 mod calls;
+mod calls_3d;
 pub mod ids;
 mod response;
 mod slots;
+pub mod three_d;
+pub mod virgl;
 mod wire;
 
 use std::time::Duration;
@@ -23,9 +27,10 @@ pub use backing::Backing;
 pub use ids::{cmd, feature, format, resp};
 pub use response::{CapsetInfo, Edid, Head, Response};
 pub use slots::RESPONSE_SIZE;
+pub use three_d::{Region, Texture, Transfer3d};
 pub use wire::{
     Command, DISPLAY_INFO_SIZE, EDID_SIZE, FLAG_FENCE, FLAG_INFO_RING_IDX, Fence, HEADER_SIZE, MAX_FIXED, MemEntry,
-    Rect,
+    NAME_SIZE, Rect,
 };
 
 use slots::{InFlight, Slots};

@@ -4,6 +4,7 @@
 //! as a tail of its own, which Linux too sends as a second readable segment.
 
 use super::ids::cmd;
+use super::three_d::{Region, Texture, Transfer3d};
 
 /// Bytes of a command or response header.
 pub const HEADER_SIZE: usize = 24;
@@ -13,6 +14,8 @@ pub const MAX_FIXED: usize = 96;
 pub const DISPLAY_INFO_SIZE: usize = 408;
 /// Bytes of an EDID response.
 pub const EDID_SIZE: usize = 1056;
+/// Room for a context's name in CTX_CREATE.
+pub const NAME_SIZE: usize = 64;
 
 /// Header flag: answer only when the work is done, and copy the fence fields into the response.
 pub const FLAG_FENCE: u32 = 1;
@@ -81,6 +84,21 @@ impl Fence {
     /// A fence of the device at large.
     pub fn new(id: u64) -> Fence {
         Fence { flags: FLAG_FENCE, id, ..Fence::NONE }
+    }
+
+    /// No fence, in a context.
+    pub fn in_context(ctx_id: u32) -> Fence {
+        Fence { ctx_id, ..Fence::NONE }
+    }
+
+    /// The same command, in a context.
+    pub fn of_context(self, ctx_id: u32) -> Fence {
+        Fence { ctx_id, ..self }
+    }
+
+    /// The same fence, on a ring of its context.
+    pub fn on_ring(self, ring_idx: u8) -> Fence {
+        Fence { flags: self.flags | FLAG_INFO_RING_IDX, ring_idx, ..self }
     }
 }
 
@@ -164,6 +182,24 @@ pub enum Command<'a> {
         y: u32,
         resource_id: u32,
     },
+    CtxCreate {
+        context_init: u32,
+        /// Up to [`NAME_SIZE`] bytes.
+        name: &'a [u8],
+    },
+    CtxDestroy,
+    CtxAttachResource {
+        resource_id: u32,
+    },
+    CtxDetachResource {
+        resource_id: u32,
+    },
+    ResourceCreate3d(Texture),
+    TransferToHost3d(Transfer3d),
+    TransferFromHost3d(Transfer3d),
+    Submit3d {
+        words: &'a [u32],
+    },
     /// Any bytes after the header, for what the others do not cover.
     Raw {
         kind: u32,
@@ -192,6 +228,14 @@ impl Command<'_> {
             Command::SetScanoutBlob { .. } => cmd::SET_SCANOUT_BLOB,
             Command::UpdateCursor { .. } => cmd::UPDATE_CURSOR,
             Command::MoveCursor { .. } => cmd::MOVE_CURSOR,
+            Command::CtxCreate { .. } => cmd::CTX_CREATE,
+            Command::CtxDestroy => cmd::CTX_DESTROY,
+            Command::CtxAttachResource { .. } => cmd::CTX_ATTACH_RESOURCE,
+            Command::CtxDetachResource { .. } => cmd::CTX_DETACH_RESOURCE,
+            Command::ResourceCreate3d(_) => cmd::RESOURCE_CREATE_3D,
+            Command::TransferToHost3d(_) => cmd::TRANSFER_TO_HOST_3D,
+            Command::TransferFromHost3d(_) => cmd::TRANSFER_FROM_HOST_3D,
+            Command::Submit3d { .. } => cmd::SUBMIT_3D,
             Command::Raw { kind, .. } => *kind,
         }
     }
@@ -213,13 +257,15 @@ impl Command<'_> {
         let mut out = Cursor { out, at: 0 };
         out.u32(self.kind()).u32(fence.flags).u64(fence.id).u32(fence.ctx_id).u32(fence.ring_idx.into());
         match *self {
-            Command::GetDisplayInfo => &mut out,
+            Command::GetDisplayInfo | Command::CtxDestroy => &mut out,
             Command::ResourceCreate2d { resource_id, format, width, height } => {
                 out.u32(resource_id).u32(format).u32(width).u32(height)
             }
             Command::ResourceUnref { resource_id }
             | Command::DetachBacking { resource_id }
-            | Command::AssignUuid { resource_id } => out.u32(resource_id).u32(0),
+            | Command::AssignUuid { resource_id }
+            | Command::CtxAttachResource { resource_id }
+            | Command::CtxDetachResource { resource_id } => out.u32(resource_id).u32(0),
             Command::SetScanout { rect, scanout_id, resource_id } => out.rect(rect).u32(scanout_id).u32(resource_id),
             Command::ResourceFlush { rect, resource_id } => out.rect(rect).u32(resource_id).u32(0),
             Command::TransferToHost2d { rect, offset, resource_id } => {
@@ -242,6 +288,12 @@ impl Command<'_> {
             Command::MoveCursor { scanout_id, x, y, resource_id } => {
                 out.u32(scanout_id).u32(x).u32(y).u32(0).u32(resource_id).zeros(12)
             }
+            Command::CtxCreate { context_init, name } => {
+                out.u32(name.len() as u32).u32(context_init).bytes(name).zeros(NAME_SIZE - name.len())
+            }
+            Command::ResourceCreate3d(texture) => out.texture(&texture),
+            Command::TransferToHost3d(transfer) | Command::TransferFromHost3d(transfer) => out.transfer(&transfer),
+            Command::Submit3d { words } => out.u32((words.len() * 4) as u32).u32(0),
             Command::Raw { body, .. } => out.bytes(body),
         };
         out.at
@@ -253,6 +305,7 @@ impl Command<'_> {
             Command::AttachBacking { entries, .. } | Command::CreateBlob { entries, .. } => {
                 entries.len() * MemEntry::SIZE
             }
+            Command::Submit3d { words } => words.len() * 4,
             Command::Raw { tail, .. } => tail.len(),
             _ => 0,
         }
@@ -263,6 +316,9 @@ impl Command<'_> {
         match self {
             Command::AttachBacking { entries, .. } | Command::CreateBlob { entries, .. } => {
                 entries.iter().enumerate().for_each(|(at, entry)| put(at * MemEntry::SIZE, &entry.encode()));
+            }
+            Command::Submit3d { words } => {
+                words.iter().enumerate().for_each(|(at, word)| put(at * 4, &word.to_le_bytes()));
             }
             Command::Raw { tail, .. } => put(0, tail),
             _ => {}
@@ -292,6 +348,20 @@ impl Cursor<'_> {
 
     fn rect(&mut self, rect: Rect) -> &mut Self {
         self.u32(rect.x).u32(rect.y).u32(rect.width).u32(rect.height)
+    }
+
+    fn texture(&mut self, texture: &Texture) -> &mut Self {
+        let Texture { resource_id, target, format, bind, width, height, depth, .. } = *texture;
+        self.u32(resource_id).u32(target).u32(format).u32(bind).u32(width).u32(height).u32(depth);
+        let Texture { array_size, last_level, nr_samples, flags, .. } = *texture;
+        self.u32(array_size).u32(last_level).u32(nr_samples).u32(flags).u32(0)
+    }
+
+    fn transfer(&mut self, transfer: &Transfer3d) -> &mut Self {
+        let Region { x, y, z, width, height, depth } = transfer.region;
+        self.u32(x).u32(y).u32(z).u32(width).u32(height).u32(depth);
+        let Transfer3d { offset, resource_id, level, stride, layer_stride, .. } = *transfer;
+        self.u64(offset).u32(resource_id).u32(level).u32(stride).u32(layer_stride)
     }
 
     fn zeros(&mut self, count: usize) -> &mut Self {
@@ -329,6 +399,19 @@ mod tests {
         assert_eq!(sizes(scanout_blob), (96, 0));
         assert_eq!(sizes(Command::MoveCursor { scanout_id: 0, x: 1, y: 2, resource_id: 3 }), (56, 0));
         assert_eq!(sizes(raw), (96, 0));
+    }
+
+    #[test]
+    fn fixed_parts_of_3d_commands_have_the_documents_sizes() {
+        let transfer = Transfer3d::new(1, Region::flat(0, 0, 1, 1));
+        assert_eq!(sizes(Command::CtxCreate { context_init: 2, name: b"name" }), (96, 0));
+        assert_eq!(sizes(Command::CtxDestroy), (24, 0));
+        assert_eq!(sizes(Command::CtxAttachResource { resource_id: 1 }), (32, 0));
+        assert_eq!(sizes(Command::CtxDetachResource { resource_id: 1 }), (32, 0));
+        assert_eq!(sizes(Command::ResourceCreate3d(Texture::picture(1, 2, 3))), (72, 0));
+        assert_eq!(sizes(Command::TransferToHost3d(transfer)), (72, 0));
+        assert_eq!(sizes(Command::TransferFromHost3d(transfer)), (72, 0));
+        assert_eq!(sizes(Command::Submit3d { words: &[1, 2, 3] }), (32, 12));
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub const LINUX_FEATURES: u64 = 1 << gpu_feature::EDID
     | 1 << feature::EVENT_IDX
     | 1 << feature::VERSION_1;
 
+/// The features that Linux's driver accepts where there is 3D as well.
+pub const LINUX_3D_FEATURES: u64 =
+    LINUX_FEATURES | 1 << gpu_feature::VIRGL | 1 << gpu_feature::RESOURCE_BLOB | 1 << gpu_feature::CONTEXT_INIT;
+
 /// How the machine is made.
 #[derive(Clone)]
 pub struct MachineOptions {

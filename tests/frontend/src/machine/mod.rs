@@ -5,5 +5,5 @@
 mod gpu;
 mod input;
 
-pub use gpu::{GpuMachine, LINUX_FEATURES, MachineOptions};
+pub use gpu::{GpuMachine, LINUX_3D_FEATURES, LINUX_FEATURES, MachineOptions};
 pub use input::{InputMachine, InputMachineOptions, LINUX_INPUT_FEATURES};
