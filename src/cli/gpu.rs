@@ -20,6 +20,7 @@ const NO_3D: &str = "3D rendering is not supported yet; leave this option out";
 pub struct GpuProgram {
     pub max_hostmem: Option<u64>,
     pub display: Option<DisplayMode>,
+    pub direct_scanout: Option<()>,
 }
 
 impl Program for GpuProgram {
@@ -32,6 +33,9 @@ impl Program for GpuProgram {
                           a GPU; `dmabuf`, without a copy, of which a display
                           without OpenGL shows nothing; or `auto` (default), by
                           DMABUF where a GPU draws
+  --direct-scanout        --display=dmabuf, and what no GPU draws is shown out of
+                          the guest's own pages where it can be: no copy at all,
+                          but what is half drawn is seen
   --virgl                 3D rendering: not supported yet, refused
   --render-node=PATH      the GPU to render on: not supported yet, refused
 ";
@@ -61,9 +65,17 @@ impl Program for GpuProgram {
                 };
                 options::set(&mut self.display, name, mode)
             }
+            "direct-scanout" => options::set(&mut self.direct_scanout, name, ()),
             "virgl" => Err(UsageError::Unsupported { option: "virgl", reason: NO_3D }),
             "render-node" => Err(UsageError::Unsupported { option: "render-node", reason: NO_3D }),
             _ => Err(UsageError::Unknown(name.to_owned())),
+        }
+    }
+
+    fn check(&self) -> Result<(), UsageError> {
+        match (self.display, self.direct_scanout) {
+            (Some(DisplayMode::Pixels), Some(())) => Err(UsageError::Excluded("--display=pixels", "--direct-scanout")),
+            _ => Ok(()),
         }
     }
 
@@ -72,10 +84,12 @@ impl Program for GpuProgram {
         let mut gpu = Gpu::new(Options { max_hostmem: self.max_hostmem.unwrap_or(MAX_HOSTMEM), display });
         // A renderer will need more than this, in a list of its own.
         let mut needs = Needs { calls: vec![calls::DISPLAY], ..Needs::default() };
-        if display.wants_dmabufs(false) {
+        let direct = self.direct_scanout.is_some();
+        if direct || display.wants_dmabufs(false) {
             match Exporter::open() {
                 Ok(exporter) => {
-                    gpu.export_by(exporter);
+                    gpu.export_by(if direct { exporter.sharing_pages() } else { exporter });
+                    needs.calls.extend(direct.then_some(calls::UDMABUF_LIST));
                     needs.calls.push(calls::UDMABUF);
                 }
                 Err(error) => warn!("what no GPU draws goes as pixels: {}: {error}", udmabuf::PATH),

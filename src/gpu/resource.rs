@@ -8,6 +8,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use log::debug;
@@ -119,7 +120,12 @@ impl Image {
         export.written(&fd);
         *pixels = Pixels::Shared(pages);
         trim::trim();
-        let buffer = Dmabuf {
+        Ok((self.as_buffer(fd), export))
+    }
+
+    /// A buffer of the same size and order as what it is told of.
+    fn as_buffer(&self, fd: OwnedFd) -> Rc<Dmabuf> {
+        Rc::new(Dmabuf {
             fd,
             width: self.width,
             height: self.height,
@@ -127,8 +133,12 @@ impl Image {
             fourcc: dmabuf::DISPLAY_ORDER,
             modifier: Some(dmabuf::LINEAR),
             y_0_top: false,
-        };
-        Ok((Rc::new(buffer), export))
+        })
+    }
+
+    /// Bytes of its pixels.
+    fn bytes(&self) -> u64 {
+        self.stride() as u64 * u64::from(self.height)
     }
 
     /// Whether [`Image::export`] was tried, and takes no time any more.
@@ -197,6 +207,8 @@ pub struct Resource {
     image: Rc<Image>,
     format: Format,
     backing: Option<(Backing, Charge)>,
+    /// The backing's pages as a DMABUF.
+    shared: Shared,
     /// The tiles that the latest transfer changed.
     changed: TileMap,
     /// The scanouts that show it, by bit.
@@ -205,6 +217,17 @@ pub struct Resource {
     pub was_shown: bool,
     /// What RESOURCE_ASSIGN_UUID gave it.
     pub uuid: Option<[u8; 16]>,
+}
+
+/// Whether a display uses the guest's own pages in place.
+#[derive(Debug)]
+enum Shared {
+    /// Not yet; it may be tried.
+    No,
+    /// It can't.
+    Never,
+    /// The host copy is not kept up meanwhile.
+    By(Rc<Dmabuf>, Export),
 }
 
 impl Resource {
@@ -219,12 +242,65 @@ impl Resource {
         }
         let image = Image::new(width, height, budget).ok_or(Status::ErrOutOfMemory)?;
         let changed = TileMap::new(width, height).ok_or(Status::ErrOutOfMemory)?;
-        Ok(Self { image, format, backing: None, changed, shown_on: 0, was_shown: false, uuid: None })
+        Ok(Self {
+            image,
+            format,
+            backing: None,
+            shared: Shared::No,
+            changed,
+            shown_on: 0,
+            was_shown: false,
+            uuid: None,
+        })
     }
 
     /// The host copy.
     pub fn image(&self) -> &Rc<Image> {
         &self.image
+    }
+
+    /// The guest's own pages as a DMABUF, which a display shows as they are drawn. `None` where they are in another format
+    /// than the display's, or where `exporter` can't make one of them, which is found out once for each backing.
+    pub fn share(&mut self, exporter: &Exporter) -> Option<Rc<Dmabuf>> {
+        if let (Shared::No, Some((backing, _))) = (&self.shared, &self.backing) {
+            let suits = self.format.is_display_order() && backing.len() >= self.image.bytes();
+            let shared = if suits { exporter.share(backing) } else { None };
+            self.shared = shared.map_or(Shared::Never, |(fd, export)| Shared::By(self.image.as_buffer(fd), export));
+        }
+        match &self.shared {
+            Shared::By(buffer, _) => Some(Rc::clone(buffer)),
+            Shared::No | Shared::Never => None,
+        }
+    }
+
+    /// What was drawn so far into pages that a display uses in place is for it to see.
+    pub fn drawn(&self) {
+        if let Shared::By(buffer, export) = &self.shared {
+            export.written(&buffer.fd);
+        }
+    }
+
+    /// Whether a display may use the guest's own pages, so that transfers have nothing to do.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.shared, Shared::By(..))
+    }
+
+    /// A transfer of `rect` from byte `offset` on brings each pixel from where a display looks for it.
+    pub fn is_in_place(&self, rect: &Rect, offset: u64) -> bool {
+        offset == u64::from(rect.y) * self.image.stride() as u64 + u64::from(rect.x) * PIXEL as u64
+    }
+
+    /// Displays no longer use the guest's own pages: the host copy is brought up to them, as by a transfer of that `number`.
+    pub fn unshare(&mut self, number: u64) {
+        self.shared = Shared::Never;
+        let all = self.image.rect();
+        self.transfer(&all, 0, number).clear_all();
+        self.image.written();
+    }
+
+    /// Another backing may be shared again.
+    pub fn may_share(&mut self) {
+        self.shared = Shared::No;
     }
 
     /// The backing's place: for attaching, detaching, and looking it up anew.

@@ -19,7 +19,7 @@ use super::command::{
 use super::dialog::Question;
 use super::pointer::Pointer;
 use super::rect::Rect;
-use super::resource::Resource;
+use super::resource::{Image, Resource};
 use super::scanout::Scanout;
 use super::tiles::{TILE_H, TILE_W};
 use super::trim;
@@ -144,6 +144,10 @@ impl State {
                 backing.memory_changed(memory);
             }
         }
+        let shared = self.resources.iter().filter(|(_, resource)| resource.is_shared());
+        for id in shared.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.unshare(id);
+        }
     }
 
     /// Does what `command` says; `chain` is the request, for what follows its fixed part.
@@ -231,13 +235,16 @@ impl State {
             if rect.is_empty() || !resource.image().rect().contains(&rect) {
                 return Err(Status::ErrInvalidParameter);
             }
-            let image = resource.image();
-            let buffer = self.exporter.as_ref().and_then(|exporter| {
-                self.work += if image.export_is_known() { 0 } else { image.rect().area() };
-                image.export(exporter)
-            });
-            if !buffer.is_some_and(|buffer| scanout.show_exported(id, image, buffer, rect)) {
-                self.work += scanout.show(id, image, rect)? * u64::from(TILE_W * TILE_H);
+            let shared = self.exporter.as_ref().and_then(|exporter| resource.share(exporter));
+            let is_shown = shared.is_some_and(|buffer| scanout.show_dmabuf(id, buffer, rect));
+            if !is_shown && resource.is_shared() {
+                // A part that can't be shown in place.
+                self.unshare(id);
+            }
+            let scanout = self.scanouts.get_mut(scanout_id.0 as usize).ok_or(Status::ErrInvalidScanoutId)?;
+            let resource = self.resources.get_mut(&id).ok_or(Status::ErrInvalidResourceId)?;
+            if !is_shown {
+                self.work += show_copy(scanout, resource.image(), id, rect, self.exporter.as_ref())?;
             }
             resource.shown_on |= bit;
             resource.was_shown = true;
@@ -252,6 +259,22 @@ impl State {
             flush_all(&mut self.scanouts, bit, rect);
         }
         Ok(())
+    }
+
+    /// Displays no longer show the guest's own pages of this resource, but a copy.
+    fn unshare(&mut self, id: ResourceId) {
+        let Some(resource) = self.resources.get_mut(&id).filter(|resource| resource.is_shared()) else { return };
+        self.bands += 1;
+        self.work += resource.image().rect().area();
+        resource.unshare(self.bands);
+        for scanout in shown_on(&mut self.scanouts, resource.shown_on) {
+            if let Some(rect) = scanout.shown_rect() {
+                // Without the memory for it what is shown stays: the display has the pages still.
+                let work = show_copy(scanout, resource.image(), id, rect, self.exporter.as_ref());
+                self.work += work.unwrap_or(0);
+                scanout.flush(rect);
+            }
+        }
     }
 
     /// Whether a scanout goes from one buffer to another that it, or its like, showed before. Then few pixels, or those
@@ -269,6 +292,7 @@ impl State {
         if !resource.image().rect().contains(&rect) {
             return Err(Status::ErrInvalidParameter);
         }
+        resource.drawn();
         let shown = resource.shown_on;
         let draws = self.flush_with_pull(rect, id);
         if !draws {
@@ -328,7 +352,14 @@ impl State {
     }
 
     fn transfer(&mut self, rect: Rect, offset: u64, id: ResourceId) -> Result<(), Status> {
-        self.resource(id)?.check_transfer(&rect, offset)?;
+        let resource = self.resource(id)?;
+        resource.check_transfer(&rect, offset)?;
+        if resource.is_shared() {
+            if resource.is_in_place(&rect, offset) {
+                return Ok(());
+            }
+            self.unshare(id);
+        }
         if !rect.is_empty() {
             self.pull = Some(Pull { id, rect, offset, flush: None });
         }
@@ -382,10 +413,12 @@ impl State {
     fn attach(&mut self, id: ResourceId, count: u32, chain: &Chain, memory: &GuestMemory) -> Result<(), Status> {
         let budget = Rc::clone(&self.budget);
         self.work += u64::from(count.min(backing::MAX_ENTRIES)) * WORK_OF_ENTRY;
-        let place = self.resource(id)?.backing_mut();
-        if place.is_some() {
+        let resource = self.resource(id)?;
+        if resource.backing_mut().is_some() {
             return Err(Status::ErrUnspec);
         }
+        resource.may_share();
+        let place = resource.backing_mut();
         let supplied = chain.readable_len().saturating_sub(ATTACH_BACKING_ENTRIES as u64);
         if u64::from(count) * MEM_ENTRY_SIZE as u64 > supplied {
             return Err(Status::ErrInvalidParameter);
@@ -401,6 +434,7 @@ impl State {
     }
 
     fn detach(&mut self, id: ResourceId) -> Result<(), Status> {
+        self.unshare(id);
         self.resource(id)?.backing_mut().take().map(|_| ()).ok_or(Status::ErrUnspec)
     }
 
@@ -415,6 +449,10 @@ impl State {
             pointer.hide();
             return Ok(());
         }
+        if self.resources.get(&id).is_some_and(|resource| resource.is_shared()) {
+            self.unshare(id);
+        }
+        let pointer = self.pointers.get_mut(pos.scanout_id.0 as usize).ok_or(Status::ErrInvalidScanoutId)?;
         let resource = self.resources.get(&id).ok_or(Status::ErrInvalidResourceId)?;
         pointer.set_shape(resource.image(), hot, pos.x, pos.y);
         self.work += WORK_OF_CURSOR;
@@ -439,6 +477,22 @@ fn flush_all(scanouts: &mut [Scanout], bits: u16, rect: Rect) {
     for scanout in shown_on(scanouts, bits) {
         scanout.flush(rect);
     }
+}
+
+/// Shows a resource by its host copy: in place, or as pixels. Returns about how many pixels were looked at for that.
+fn show_copy(
+    scanout: &mut Scanout,
+    image: &Rc<Image>,
+    id: ResourceId,
+    rect: Rect,
+    exporter: Option<&Exporter>,
+) -> Result<u64, Status> {
+    let work = if exporter.is_none() || image.export_is_known() { 0 } else { image.rect().area() };
+    let buffer = exporter.and_then(|exporter| image.export(exporter));
+    if buffer.is_some_and(|buffer| scanout.show_exported(id, image, buffer, rect)) {
+        return Ok(work);
+    }
+    Ok(work + scanout.show(id, image, rect)? * u64::from(TILE_W * TILE_H))
 }
 
 /// The bits of the scanouts of which `is_so` holds.
