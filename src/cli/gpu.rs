@@ -25,6 +25,7 @@ pub struct GpuProgram {
     pub display: Option<DisplayMode>,
     pub virgl: Option<()>,
     pub render_node: Option<PathBuf>,
+    pub direct_scanout: Option<()>,
 }
 
 impl Program for GpuProgram {
@@ -37,6 +38,9 @@ impl Program for GpuProgram {
                           a GPU; `dmabuf`, without a copy, of which a display
                           without OpenGL shows nothing; or `auto` (default), by
                           DMABUF where a GPU draws
+  --direct-scanout        --display=dmabuf, and what no GPU draws is shown out of
+                          the guest's own pages where it can be: no copy at all,
+                          but what is half drawn is seen
   --virgl                 3D rendering by virglrenderer, in software unless there is
                           --render-node
   --render-node=PATH      the GPU to render on with --virgl: /dev/dri/renderD*;
@@ -71,14 +75,22 @@ impl Program for GpuProgram {
                 };
                 options::set(&mut self.display, name, mode)
             }
+            "direct-scanout" => options::set(&mut self.direct_scanout, name, ()),
             "virgl" => options::set(&mut self.virgl, name, ()),
             "render-node" => options::set(&mut self.render_node, name, PathBuf::from(parser.value()?)),
             _ => Err(UsageError::Unknown(name.to_owned())),
         }
     }
 
+    fn check(&self) -> Result<(), UsageError> {
+        match (self.display, self.direct_scanout) {
+            (Some(DisplayMode::Pixels), Some(())) => Err(UsageError::Excluded("--display=pixels", "--direct-scanout")),
+            _ => Ok(()),
+        }
+    }
+
     fn serve(self, start: Start) -> Result<(), Failure> {
-        let Self { max_hostmem, display, virgl, render_node } = self;
+        let Self { max_hostmem, display, direct_scanout, virgl, render_node } = self;
         let has_3d = virgl.is_some();
         let display = display.unwrap_or_default();
         if let Some(node) = &render_node {
@@ -93,16 +105,14 @@ impl Program for GpuProgram {
                 streams::keep(start.program).map_err(Failure::Streams)?;
             }
         }
-        // What the guest draws itself may go without a copy as well.
-        let exporter = if display.wants_dmabufs(has_3d && render_node.is_some()) {
-            let opened = Exporter::open();
-            // Where it was asked for, that is worth a word.
-            let level = if display == DisplayMode::Dmabuf { Level::Warn } else { Level::Info };
-            opened.inspect_err(|error| log!(level, "what no GPU draws goes as pixels: {}: {error}", udmabuf::PATH)).ok()
+        let direct = direct_scanout.is_some();
+        let exporter = if direct || display.wants_dmabufs(has_3d && render_node.is_some()) {
+            open_exporter(direct || display == DisplayMode::Dmabuf)
         } else {
             None
         };
         if exporter.is_some() {
+            needs.calls.extend(direct.then_some(calls::UDMABUF_LIST));
             needs.calls.push(calls::UDMABUF);
         }
         let max_hostmem = max_hostmem.unwrap_or(if has_3d { MAX_HOSTMEM_3D } else { MAX_HOSTMEM });
@@ -110,9 +120,17 @@ impl Program for GpuProgram {
             let renderer = if has_3d { Some(Renderer::open(render_node.as_deref())?) } else { None };
             let mut gpu = Gpu::new(Options { max_hostmem, renderer, display });
             if let Some(exporter) = exporter {
-                gpu.export_by(exporter);
+                gpu.export_by(if direct { exporter.sharing_pages() } else { exporter });
             }
             Ok(gpu)
         })
     }
+}
+
+/// What puts pictures that no GPU draws into DMABUFs. Where it can't be had they go as pixels: a word about that is due where
+/// it was `asked_for`.
+fn open_exporter(asked_for: bool) -> Option<Exporter> {
+    let level = if asked_for { Level::Warn } else { Level::Info };
+    let opened = Exporter::open();
+    opened.inspect_err(|error| log!(level, "what no GPU draws goes as pixels: {}: {error}", udmabuf::PATH)).ok()
 }

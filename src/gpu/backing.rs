@@ -4,6 +4,7 @@
 //! whole. A transfer finds its first run by bisection and walks on from there, so its cost is that of its bytes,
 //! whatever the number of pieces. The mapped regions are kept alive by the backing.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use vm_memory::{GuestAddress, GuestMemoryRegion, MemoryRegionAddress, VolatileSlice};
@@ -35,6 +36,17 @@ struct Run {
     /// The first byte's place in the region.
     offset: u64,
     len: u64,
+}
+
+/// A part of a file of guest memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// The file.
+    pub file: &'a File,
+    /// Where in it the part begins.
+    pub offset: u64,
+    /// Its bytes.
+    pub len: u64,
 }
 
 /// The attached backing of one resource.
@@ -85,6 +97,18 @@ impl Backing {
             let (start, len) = piece.unwrap_or((std::ptr::NonNull::dangling().as_ptr(), 0));
             (&run.region, start, len)
         })
+    }
+
+    /// The parts of files that its bytes are, in their order; `None` where there are more than `limit`.
+    pub fn parts(&self, limit: usize) -> Option<Vec<Part<'_>>> {
+        if self.runs.len() > limit {
+            return None;
+        }
+        let parts = self.runs.iter().map(|run| {
+            let place = run.region.file_offset()?;
+            Some(Part { file: place.file(), offset: place.start().checked_add(run.offset)?, len: run.len })
+        });
+        parts.collect()
     }
 
     /// A reader from byte `offset` on.

@@ -8,6 +8,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use log::debug;
@@ -121,7 +122,12 @@ impl Image {
         export.written(&fd);
         *pixels = Store::Shared(pages);
         trim::trim();
-        let buffer = Dmabuf {
+        Ok((self.as_buffer(fd), export))
+    }
+
+    /// A buffer of the same size and order as what it is told of.
+    fn as_buffer(&self, fd: OwnedFd) -> Rc<Dmabuf> {
+        Rc::new(Dmabuf {
             fd,
             width: self.width,
             height: self.height,
@@ -129,8 +135,12 @@ impl Image {
             fourcc: dmabuf::DISPLAY_ORDER,
             modifier: Some(dmabuf::LINEAR),
             y_0_top: false,
-        };
-        Ok((Rc::new(buffer), export))
+        })
+    }
+
+    /// Bytes of its pixels.
+    fn bytes(&self) -> u64 {
+        self.stride() as u64 * u64::from(self.height)
     }
 
     /// Whether [`Image::export`] was tried, and takes no time any more.
@@ -206,6 +216,8 @@ pub struct Resource {
     /// The renderer's: of a 3D resource always, of another one since a context attached it.
     pub texture: Option<Texture>,
     backing: Option<(Backing, Charge)>,
+    /// The backing's pages as a DMABUF.
+    shared: Shared,
     /// The scanouts that show it, by bit.
     pub shown_on: u16,
     /// Whether a scanout ever showed it.
@@ -239,9 +251,20 @@ pub struct Drawn {
     _charge: Charge,
 }
 
+/// Whether a display uses the guest's own pages in place.
+#[derive(Debug)]
+enum Shared {
+    /// Not yet; it may be tried.
+    No,
+    /// It can't.
+    Never,
+    /// The host copy is not kept up meanwhile.
+    By(Rc<Dmabuf>, Export),
+}
+
 impl Resource {
     fn new(pixels: Pixels) -> Self {
-        Self { pixels, texture: None, backing: None, shown_on: 0, was_shown: false, uuid: None }
+        Self { pixels, texture: None, backing: None, shared: Shared::No, shown_on: 0, was_shown: false, uuid: None }
     }
 
     /// A 2D resource, black and without backing.
@@ -287,6 +310,50 @@ impl Resource {
         self.texture.is_some() || !matches!(self.pixels, Pixels::Copy(_))
     }
 
+    /// The guest's own pages as a DMABUF, which a display shows as they are drawn. `None` where they are in another format
+    /// than the display's, or where `exporter` can't make one of them, which is found out once for each backing.
+    pub fn share(&mut self, exporter: &Exporter) -> Option<Rc<Dmabuf>> {
+        let Pixels::Copy(view) = &self.pixels else { return None };
+        if let (Shared::No, Some((backing, _))) = (&self.shared, &self.backing) {
+            let image = view.image();
+            let suits = view.format().is_display_order() && backing.len() >= image.bytes();
+            let shared = if suits { exporter.share(backing) } else { None };
+            self.shared = shared.map_or(Shared::Never, |(fd, export)| Shared::By(image.as_buffer(fd), export));
+        }
+        match &self.shared {
+            Shared::By(buffer, _) => Some(Rc::clone(buffer)),
+            Shared::No | Shared::Never => None,
+        }
+    }
+
+    /// What was drawn so far into pages that a display uses in place is for it to see.
+    pub fn drawn(&self) {
+        if let Shared::By(buffer, export) = &self.shared {
+            export.written(&buffer.fd);
+        }
+    }
+
+    /// Whether a display may use the guest's own pages, so that transfers have nothing to do.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.shared, Shared::By(..))
+    }
+
+    /// A transfer of `rect` from byte `offset` on brings each pixel from where a display looks for it.
+    pub fn is_in_place(&self, rect: &Rect, offset: u64) -> bool {
+        let stride = self.image().map_or(0, |image| image.stride());
+        offset == u64::from(rect.y) * stride as u64 + u64::from(rect.x) * PIXEL as u64
+    }
+
+    /// Displays no longer use the guest's own pages: the host copy is brought up to them, as by a transfer of that `number`.
+    pub fn unshare(&mut self, number: u64) {
+        self.shared = Shared::Never;
+        let Some(image) = self.image().map(Rc::clone) else { return };
+        if let Some(changed) = self.transfer(&image.rect(), 0, number) {
+            changed.clear_all();
+        }
+        image.written();
+    }
+
     /// Its host copies.
     pub fn views_mut(&mut self) -> impl Iterator<Item = &mut View> {
         let (one, many) = match &mut self.pixels {
@@ -307,6 +374,8 @@ impl Resource {
         if let Some(texture) = &mut self.texture {
             texture.attach(&backing);
         }
+        // Another one than was tried before.
+        self.shared = Shared::No;
         self.backing = Some((backing, charge));
     }
 

@@ -113,6 +113,14 @@ impl Scanout {
         }
     }
 
+    /// The part of it that is shown.
+    pub fn shown_rect(&self) -> Option<Rect> {
+        match self.content.as_ref()? {
+            Content::Pixels(shown) => Some(shown.rect),
+            Content::Frames(frames) => Some(frames.rect),
+        }
+    }
+
     /// Whether the part `rect` of `image` can take the place of what is shown without all of it being sent.
     pub fn can_flip_to(&self, image: &Image, rect: Rect) -> bool {
         let Some(Content::Pixels(shown)) = &self.content else { return false };

@@ -8,6 +8,7 @@
 
 mod blobs;
 mod late;
+mod sharing;
 mod three_d;
 
 use std::collections::HashMap;
@@ -30,7 +31,7 @@ use super::rect::Rect;
 use super::rendering::Rendering;
 use super::resource::{Pixels, Resource};
 use super::scanout::Scanout;
-use super::tiles::{TILE_H, TILE_W};
+use super::tiles::TILE_H;
 use super::trim;
 use super::udmabuf::Exporter;
 use crate::vhost_proto::chain::Chain;
@@ -165,6 +166,10 @@ impl State {
         self.finish_pull();
         self.settle();
         self.resources.values_mut().for_each(|resource| resource.memory_changed(memory));
+        let shared = self.resources.iter().filter(|(_, resource)| resource.is_shared());
+        for id in shared.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.unshare(id);
+        }
     }
 
     /// Does what `command` says; `header` and `chain` are the request's, for its context and for what follows its fixed
@@ -292,13 +297,11 @@ impl State {
         if resource.is_read_late() {
             return self.show_late(scanout_id, id, rect);
         }
-        let image = resource.image().ok_or(Status::ErrUnspec)?;
-        let buffer = self.exporter.as_ref().and_then(|exporter| {
-            self.work += if image.export_is_known() { 0 } else { image.rect().area() };
-            image.export(exporter)
-        });
-        if !buffer.is_some_and(|buffer| scanout.show_exported(id, image, buffer, rect)) {
-            self.work += scanout.show(id, image, rect)? * u64::from(TILE_W * TILE_H);
+        let shared = self.exporter.as_ref().and_then(|exporter| resource.share(exporter));
+        if !shared.is_some_and(|buffer| scanout.show_dmabuf(id, buffer, rect)) {
+            // Perhaps a part that can't be shown in place.
+            self.unshare(id);
+            self.show_copy(scanout_id, id, rect)?;
         }
         self.shown_instead(scanout_id, before, id);
         if !self.flush_with_pull(rect, id) {
@@ -338,6 +341,7 @@ impl State {
         if resource.size().is_some_and(|size| !size.contains(&rect)) {
             return Err(Status::ErrInvalidParameter);
         }
+        resource.drawn();
         let shown = resource.shown_on;
         let late = resource.is_read_late();
         let draws = !late && self.flush_with_pull(rect, id);
@@ -417,6 +421,12 @@ impl State {
             return self.transfer_2d_of_other(rect, offset, id);
         }
         resource.check_transfer(&rect, offset)?;
+        if resource.is_shared() {
+            if resource.is_in_place(&rect, offset) {
+                return Ok(());
+            }
+            self.unshare(id);
+        }
         if !rect.is_empty() {
             self.pull = Some(Pull { id, rect, offset, flush: None });
         }
@@ -505,6 +515,7 @@ impl State {
     }
 
     fn detach(&mut self, id: ResourceId) -> Result<(), Status> {
+        self.unshare(id);
         if self.resource(id)?.detach() { Ok(()) } else { Err(Status::ErrUnspec) }
     }
 
@@ -519,6 +530,7 @@ impl State {
             pointer.hide();
             return Ok(());
         }
+        self.unshare(id);
         let image = self.cursor_image(id)?;
         self.pointer(pos.scanout_id)?.set_shape(&image, hot, pos.x, pos.y);
         self.work += WORK_OF_CURSOR;

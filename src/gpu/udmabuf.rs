@@ -1,4 +1,5 @@
-//! Memory of ours that a display can use in place: a memfd, mapped here, and the DMABUF that `/dev/udmabuf` makes of it.
+//! Memory that a display can use in place: a memfd, mapped here, and the DMABUF that `/dev/udmabuf` makes of it; or, where
+//! that is asked for, the guest's own pages.
 //!
 //! The kernel refuses what it finds too large (64 MiB, if nothing else was set) and asks for files that nobody can cut off:
 //! they are sealed. Each export is a descriptor, so there are never more than [`MAX_EXPORTS`].
@@ -18,6 +19,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 
+use log::debug;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -25,10 +27,14 @@ use nix::unistd::ftruncate;
 use vm_memory::FileOffset;
 use vm_memory::mmap::MmapRegion;
 
+use super::backing::{Backing, Part};
+
 /// The device.
 pub const PATH: &str = "/dev/udmabuf";
 /// Most exports at a time: far more than scanouts can show.
 pub const MAX_EXPORTS: usize = 128;
+/// Most parts of guest memory in one DMABUF: what the kernel takes, if nothing else was set.
+pub const MAX_PARTS: usize = 1024;
 /// What sizes are rounded up to: no kernel has larger pages here.
 const PAGE: usize = 64 * 1024;
 
@@ -53,6 +59,14 @@ nix::ioctl_write_ptr!(
     Create
 );
 
+nix::ioctl_write_ptr!(
+    /// UDMABUF_CREATE_LIST: a DMABUF of parts of memfds. The head of the structure is followed by its parts.
+    udmabuf_create_list,
+    b'u',
+    0x43,
+    u64
+);
+
 /// DMA_BUF_SYNC_RW with DMA_BUF_SYNC_START.
 const SYNC_START: u64 = 3;
 /// DMA_BUF_SYNC_WRITE with DMA_BUF_SYNC_END.
@@ -71,6 +85,8 @@ nix::ioctl_write_ptr!(
 pub struct Exporter {
     /// `/dev/udmabuf`; without it memfds stand for DMABUFs.
     device: Option<File>,
+    /// Whether the guest's pages are made DMABUFs too.
+    shares_pages: bool,
     /// One for each export.
     exports: Rc<()>,
 }
@@ -89,13 +105,34 @@ impl Exporter {
     /// There is none, or it is not for us.
     pub fn open() -> io::Result<Self> {
         let device = OpenOptions::new().read(true).write(true).open(PATH)?;
-        Ok(Self { device: Some(device), exports: Rc::new(()) })
+        Ok(Self { device: Some(device), shares_pages: false, exports: Rc::new(()) })
     }
 
     /// One whose DMABUFs are the memfds themselves, which can be mapped as well: for tests of what a display is told, on
     /// hosts without the device.
     pub fn of_memfds() -> Self {
-        Self { device: None, exports: Rc::new(()) }
+        Self { device: None, shares_pages: false, exports: Rc::new(()) }
+    }
+
+    /// Guests' own pages are shown as well, where the kernel lets them be.
+    #[must_use]
+    pub fn sharing_pages(self) -> Self {
+        Self { shares_pages: true, ..self }
+    }
+
+    /// The DMABUF of parts of files, which have to be sealed memfds, and the parts whole pages: guest memory. `None` where
+    /// it can't be had, or was not asked for.
+    pub fn share(&self, backing: &Backing) -> Option<(OwnedFd, Export)> {
+        let device = self.device.as_ref().filter(|_| self.shares_pages && self.has_room())?;
+        let parts = backing.parts(MAX_PARTS)?;
+        let fd = create_list(device, &parts).inspect_err(|error| debug!("a resource is not shown in place: {error}"));
+        let (fd, export) = (fd.ok()?, Export { is_dmabuf: true, _count: Rc::clone(&self.exports) });
+        export.sync(&fd, SYNC_START);
+        Some((fd, export))
+    }
+
+    fn has_room(&self) -> bool {
+        Rc::strong_count(&self.exports) <= MAX_EXPORTS
     }
 
     /// Zeroed memory of at least `len` bytes, and its DMABUF.
@@ -103,7 +140,7 @@ impl Exporter {
     /// # Errors
     /// The kernel refuses it, or there are too many already.
     pub fn export(&self, len: usize) -> io::Result<(Pages, OwnedFd, Export)> {
-        if Rc::strong_count(&self.exports) > MAX_EXPORTS || len == 0 {
+        if !self.has_room() || len == 0 {
             return Err(Errno::EMFILE.into());
         }
         let len = len.checked_next_multiple_of(PAGE).ok_or(Errno::ENOMEM)?;
@@ -128,9 +165,31 @@ fn create(device: &File, memfd: &File, len: usize) -> io::Result<OwnedFd> {
     let create = Create { memfd, flags: CLOEXEC, offset: 0, size };
     // SAFETY: the ioctl reads one structure of that layout, which lives until it returns. Needed because no crate has it.
     let fd = unsafe { udmabuf_create(device.as_raw_fd(), &raw const create) }?;
+    Ok(new_descriptor(fd))
+}
+
+fn create_list(device: &File, parts: &[Part<'_>]) -> io::Result<OwnedFd> {
+    let pair = |low: u32, high: u32| {
+        let [[a, b, c, d], [e, f, g, h]] = [low.to_ne_bytes(), high.to_ne_bytes()];
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    };
+    // `struct udmabuf_create_list` (flags, count), then each `struct udmabuf_create_item` (memfd, padding, offset, size).
+    let count = u32::try_from(parts.len()).map_err(|_| Errno::EINVAL)?;
+    let mut list = vec![pair(CLOEXEC, count)];
+    for part in parts {
+        let memfd = u32::try_from(part.file.as_raw_fd()).map_err(|_| Errno::EBADF)?;
+        list.extend([pair(memfd, 0), part.offset, part.len]);
+    }
+    // SAFETY: the ioctl reads the head and as many parts as that says, all of which are there until it returns. Needed
+    // because no crate has it.
+    let fd = unsafe { udmabuf_create_list(device.as_raw_fd(), list.as_ptr()) }?;
+    Ok(new_descriptor(fd))
+}
+
+fn new_descriptor(fd: i32) -> OwnedFd {
     // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it. Needed because an ioctl's answer
     // is a number.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 impl Export {

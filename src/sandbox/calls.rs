@@ -137,6 +137,8 @@ pub const DISPLAY: &[Call] =
 
 /// `_IOW('u', 0x42, struct udmabuf_create)`.
 const UDMABUF_CREATE: i32 = 0x4018_7542;
+/// `_IOW('u', 0x43, struct udmabuf_create_list)`.
+const UDMABUF_CREATE_LIST: i32 = 0x4008_7543;
 /// `_IOW('b', 0, struct dma_buf_sync)`.
 const DMA_BUF_IOCTL_SYNC: i32 = 0x4008_6200;
 
@@ -148,6 +150,9 @@ pub const UDMABUF: &[Call] = &[
     with(libc::SYS_ioctl, 1, -1, UDMABUF_CREATE),
     with(libc::SYS_ioctl, 1, -1, DMA_BUF_IOCTL_SYNC),
 ];
+
+/// The same file: a DMABUF of the guest's pages.
+pub const UDMABUF_LIST: &[Call] = &[with(libc::SYS_ioctl, 1, -1, UDMABUF_CREATE_LIST)];
 
 /// An ioctl's number in its code: direction, type.
 const IOCTL_KIND: i32 = 0xc000_ff00_u32.cast_signed();
@@ -338,6 +343,8 @@ mod tests {
     fn the_codes_of_dmabufs_ioctls_are_what_their_macros_make() {
         let create = nix::request_code_write!(b'u', 0x42, size_of::<crate::gpu::udmabuf::Create>()) as u32;
         assert_eq!(create, UDMABUF_CREATE.cast_unsigned());
+        let list = nix::request_code_write!(b'u', 0x43, size_of::<u64>()) as u32;
+        assert_eq!(list, UDMABUF_CREATE_LIST.cast_unsigned());
         assert_eq!(nix::request_code_write!(b'b', 0, size_of::<u64>()) as u32, DMA_BUF_IOCTL_SYNC.cast_unsigned());
     }
 

@@ -19,7 +19,7 @@ fn subject() -> Subject {
         binary: env!("CARGO_BIN_EXE_vhost-user-gpu"),
         device_type: "gpu",
         known_features: &["render-node", "virgl"],
-        own_options: &["--max-hostmem=SIZE", "--display=MODE", "--virgl", "--render-node=PATH"],
+        own_options: &["--max-hostmem=SIZE", "--display=MODE", "--direct-scanout", "--virgl", "--render-node=PATH"],
         arguments: Vec::new(),
         _device: None,
         another: subject,
@@ -75,6 +75,8 @@ fn a_way_to_the_display_that_there_is_not_is_named_in_one_line() {
         subject().run(&["--fd=3", argument]).assert_refused(2, "auto, pixels or dmabuf");
     }
     subject().run(&["--fd=3", "--display=auto", "--display=pixels"]).assert_refused(2, "twice");
+    subject().run(&["--fd=3", "--display=pixels", "--direct-scanout"]).assert_refused(2, "exclude");
+    subject().run(&["--fd=3", "--direct-scanout=yes"]).assert_refused(2, "--direct-scanout");
 }
 
 #[test]

@@ -20,6 +20,10 @@ impl State {
         chain: &Chain,
         memory: &GuestMemory,
     ) -> Result<(), Status> {
+        if let Command::CtxAttachResource { resource_id } = *command {
+            // What a context draws is not in the guest's pages.
+            self.unshare(resource_id);
+        }
         let rendering = self.rendering.as_mut().ok_or(Status::ErrUnspec)?;
         match *command {
             Command::CtxCreate(ref create) => {
