@@ -41,6 +41,10 @@ impl Subject {
     pub fn shell(&self, script: &str, more: &[&str]) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", script, self.binary]).args(&self.arguments).args(more);
+        if cfg!(asan) {
+            // As of a program that is launched without a shell.
+            shell.arg("--no-sandbox");
+        }
         shell
     }
 

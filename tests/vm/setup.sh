@@ -15,8 +15,8 @@ backports=$suite-backports
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VHOST_SEAT_VM_CACHE:-$here/cache}
 
-# What builds the project, what the laboratory calls, and what the benches compare with.
-plain="gcc libc6-dev libdrm-dev make pkg-config ca-certificates dbus-daemon dbus-bin zstd xz-utils util-linux busybox-static"
+# What builds the project and the fuzzer's own part, what the laboratory calls, and what the benches compare with.
+plain="gcc g++ libc6-dev libdrm-dev make pkg-config ca-certificates dbus-daemon dbus-bin zstd xz-utils util-linux busybox-static"
 # qemu-system-gui has QEMU's own /usr/lib/qemu/vhost-user-gpu and the D-Bus display.
 newer="qemu-system-x86 qemu-system-gui"
 newer_min=1:9.0

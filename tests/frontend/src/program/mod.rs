@@ -136,6 +136,10 @@ impl Program {
     }
 
     fn launch(mut command: Command, dir: TempDir, socket: Option<PathBuf>) -> Result<Program> {
+        if cfg!(asan) {
+            // The sanitizer's own system calls, and the report that it writes at the end, are none of the program's.
+            command.arg("--no-sandbox");
+        }
         let file = |name| File::create(dir.join(name)).map_err(|error| Error::io("output file", error));
         command.stdin(Stdio::null()).stdout(file("stdout")?).stderr(file("stderr")?);
         let mut child = command.spawn().map_err(|error| Error::io("spawn", error))?;
