@@ -68,10 +68,10 @@ test: format-check
 # with --no-sandbox and leave out what can't be so under it (they say what). Left out here:
 #   evdev, vm, program's in_guest   run in a guest, which has no place for a build of another kind
 #   sandbox, program's sandbox      the sanitizer's own system calls end a process that has given all others up
-# SIGBUS is the program's own. What a process still has at its end is reported too.
+# SIGBUS is the program's own; too much memory is refused as ever, not reported; what a process still has at its end is.
 ASAN_TARGET  ?= $(shell rustc -vV | sed -n 's/^host: //p')
 ASAN_TESTS    = exhaustive fuzz_replay gpu hostile_frontend hostile_guest input model no_alloc program second_opinion
-ASAN_OPTIONS  = handle_sigbus=0:detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=1
+ASAN_OPTIONS  = handle_sigbus=0:allocator_may_return_null=1:detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=1
 
 test-asan:
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address --cfg asan' ASAN_OPTIONS='$(ASAN_OPTIONS)' \
