@@ -382,13 +382,19 @@ fn a_device_that_cannot_be_looked_at_is_followed_all_the_same() {
 
 #[test]
 fn a_device_that_cannot_be_looked_at_goes_back_to_the_host() {
-    let mut seat = Seat::boot(everything());
-    seat.kernel.report(&[(ev::KEY, key::A, 1)]);
-    seat.agree();
-    seat.kernel.lie(|lies| lies.look = Some(Errno::EIO));
-    drop(seat.vm);
-    seat.back_end.ended().unwrap();
-    assert!(!seat.kernel.is_grabbed());
+    let (kernel, folder) = (everything(), TempDir::new().unwrap());
+    let (back_end, path) = BackEnd::listening(kernel.place(), GRAB, &folder);
+    let vm = boot_on(patient(FrontEnd::connect(&path).unwrap()), InputMachineOptions::qemu().unwrap());
+    assert!(kernel.is_grabbed());
+    kernel.lie(|lies| lies.look = Some(Errno::EIO));
+    drop(vm);
+    let deadline = soon();
+    while kernel.is_grabbed() {
+        assert!(!deadline.passed(), "the host does not get it back");
+        std::thread::yield_now();
+    }
+    back_end.terminate();
+    back_end.ended().unwrap();
 }
 
 #[test]
