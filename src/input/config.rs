@@ -201,7 +201,7 @@ impl Description {
             (ABS_INFO, _) => match self.axis(subject) {
                 Some(&AxisInfo { min, max, fuzz, flat, resolution }) => {
                     let max = if subject == ABS_MT_SLOT { self.last_slot() } else { max };
-                    fill(payload, [min, max, fuzz, flat, resolution].map(|n| n.to_le_bytes()).into_iter().flatten())
+                    fill(payload, [min, max, fuzz, flat, resolution].map(i32::to_le_bytes).into_iter().flatten())
                 }
                 None => 0,
             },

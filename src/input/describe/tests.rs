@@ -51,7 +51,7 @@ impl Ask for Liar {
         if number == GET_SLOTS {
             let code = u16::try_from(u32::from_ne_bytes(answer[..4].try_into().unwrap())).unwrap();
             let slots = self.slots.borrow();
-            let values = slots.get(&code).map(|values| values.as_slice()).unwrap_or_default();
+            let values = slots.get(&code).map(Vec::as_slice).unwrap_or_default();
             for (place, value) in answer[4..].chunks_mut(4).zip(values) {
                 place.copy_from_slice(&value.to_ne_bytes());
             }
