@@ -9,11 +9,10 @@
 //! contact can stick, whatever was lost.
 //!
 //! What the guest is not told: repeats of the kernel where it was told that the device repeats (its own would come on
-//! top), lights and sounds (they are the guest's own doing, come back), and what virtio-input has no use for.
+//! top), lights and sounds (they are the guest's own doing, come back), what virtio-input has no use for, and what the
+//! device did not announce. Of keys and switches it is told the numbers that mean something, whatever the device's were.
 
-use super::codes::{
-    ABS_MT_SLOT, EV_ABS, EV_KEY, EV_MSC, EV_REL, EV_REP, EV_SW, EV_SYN, SYN_DROPPED, SYN_MT_REPORT, SYN_REPORT,
-};
+use super::codes::{ABS_MT_SLOT, EV_ABS, EV_KEY, EV_REP, EV_SW, EV_SYN, SYN_DROPPED, SYN_MT_REPORT, SYN_REPORT};
 use super::config::Description;
 use super::hold::Hold;
 use super::state::{Sink, State, differences};
@@ -68,6 +67,7 @@ impl Batch {
         if (event.kind, event.code) == (EV_SYN, SYN_DROPPED) {
             return Fed::Dropped;
         }
+        let event = meant(event);
         self.device.apply(event);
         self.in_frame = !event.is_report();
         if self.is_following() && self.is_told(event) && !self.hold(event) {
@@ -178,12 +178,13 @@ impl Batch {
     fn is_told(&self, event: Event) -> bool {
         let Event { kind, code, value } = event;
         match (kind, code) {
-            (EV_KEY, _) => value != 2 || !self.guest_repeats,
             // A frame of which nothing was told has no end either.
             (EV_SYN, SYN_REPORT) => self.hold.is_open(),
             (EV_SYN, _) => code == SYN_MT_REPORT,
+            _ if !self.device.announced(kind, code) => false,
+            (EV_KEY, _) => value != 2 || !self.guest_repeats,
             (EV_ABS, ABS_MT_SLOT) => self.device.slot_number(value).is_some(),
-            _ => [EV_REL, EV_ABS, EV_MSC, EV_SW].contains(&kind),
+            _ => true,
         }
     }
 
@@ -206,6 +207,16 @@ impl Batch {
         }
         self.settling = !told;
         self.owing = false;
+    }
+}
+
+/// The event with a number that its type knows: of a key up, down or again; of a switch on or off. What else a device says
+/// is down, and on, as in Linux.
+fn meant(event: Event) -> Event {
+    match (event.kind, event.value) {
+        (EV_KEY, 0..=2) | (EV_SW, 0..=1) => event,
+        (EV_KEY | EV_SW, _) => Event { value: 1, ..event },
+        _ => event,
     }
 }
 

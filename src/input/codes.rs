@@ -67,6 +67,18 @@ pub const KEYS: u16 = 0x300;
 pub const AXES: u16 = 0x40;
 /// How many switches, with some to spare (`SW_CNT` is 17).
 pub const SWITCHES: u16 = 32;
+/// Most slots of a touch screen: Linux's own limit.
+pub const MAX_SLOTS: i32 = 1024;
+
+/// How many codes a type of events can have: Linux's number, and for the small types some to spare. A code beyond is none,
+/// whatever a device says: nobody would keep account of it.
+pub const fn count(kind: u16) -> u16 {
+    match kind {
+        EV_KEY => KEYS,
+        EV_ABS => AXES,
+        _ => SWITCHES,
+    }
+}
 
 /// Whether each slot has a value of its own for this absolute axis.
 pub const fn is_slot_axis(code: u16) -> bool {

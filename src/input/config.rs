@@ -4,10 +4,16 @@
 //! writes `select` and `subsel`, each alone, and reads the rest at any offset and size; between the two writes the answer
 //! is to a question that nobody asked, and harmless. What the device does not have has size 0.
 //!
+//! A device may say what cannot be. Ranges and texts are passed on, for they are the device's own and harm nobody; codes
+//! that Linux has no place for are left out, and so are slots: Linux refuses the whole of a device that has more than
+//! [`MAX_SLOTS`], and a joystick of many axes has one of that number.
+//!
 //! Force feedback is left out on purpose: VIRTIO has no way to upload an effect, so a guest that saw the bits would offer
 //! what it can't do.
 
-use super::codes::{AXES, EV_ABS, EV_KEY, EV_LED, EV_MSC, EV_REL, EV_REP, EV_SND, EV_SW, TYPES};
+use super::codes::{
+    ABS_MT_SLOT, AXES, EV_ABS, EV_KEY, EV_LED, EV_MSC, EV_REL, EV_REP, EV_SND, EV_SW, MAX_SLOTS, TYPES, count,
+};
 
 /// Bytes of the config space: `select`, `subsel`, `size`, five reserved ones, and the answer.
 pub const CONFIG_LEN: usize = HEADER_LEN + PAYLOAD_LEN;
@@ -65,9 +71,18 @@ impl Bitmap {
 
     /// Up to the last byte that is not 0: what the guest is told.
     fn trimmed(&self) -> &[u8] {
-        let len = self.0.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        self.0.get(..len).unwrap_or_default()
+        trimmed(&self.0)
     }
+
+    /// The same of the codes below `count`, which is a multiple of 8.
+    fn below(&self, count: u16) -> &[u8] {
+        trimmed(self.0.get(..usize::from(count / 8)).unwrap_or(&self.0))
+    }
+}
+
+fn trimmed(bytes: &[u8]) -> &[u8] {
+    let len = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.get(..len).unwrap_or_default()
 }
 
 /// What an absolute axis can do; `struct input_absinfo` without the value.
@@ -131,12 +146,27 @@ impl Default for Description {
 impl Description {
     /// Whether the device has events of this type and code.
     pub fn has(&self, kind: u16, code: u16) -> bool {
-        self.codes.get(usize::from(kind)).is_some_and(|codes| codes.has(code))
+        code < count(kind) && self.codes.get(usize::from(kind)).is_some_and(|codes| codes.has(code))
     }
 
     /// Whether it has events of this type at all.
     pub fn has_type(&self, kind: u16) -> bool {
-        self.codes.get(usize::from(kind)).is_some_and(|codes| !codes.trimmed().is_empty())
+        !self.bits(kind).is_empty()
+    }
+
+    /// The codes of a type, as the guest is told them.
+    fn bits(&self, kind: u16) -> &[u8] {
+        self.codes.get(usize::from(kind)).map(|codes| codes.below(count(kind))).unwrap_or_default()
+    }
+
+    /// The number of the last slot that it has, as the guest is told it; -1 where it has none.
+    fn last_slot(&self) -> i32 {
+        self.axis(ABS_MT_SLOT).map_or(-1, |axis| axis.max.clamp(-1, MAX_SLOTS - 1))
+    }
+
+    /// How many slots it has.
+    pub fn slots(&self) -> usize {
+        usize::try_from(self.last_slot()).map_or(0, |last| last + 1)
     }
 
     /// The range of an absolute axis that it has.
@@ -167,13 +197,11 @@ impl Description {
                 fill(payload, [bus, vendor, product, version].map(u16::to_le_bytes).into_iter().flatten())
             }
             (PROP_BITS, 0) => fill(payload, self.properties.trimmed().iter().copied()),
-            (EV_BITS, _) if TOLD.contains(&subject) => {
-                let codes = self.codes.get(usize::from(subject)).map(Bitmap::trimmed).unwrap_or_default();
-                fill(payload, codes.iter().copied())
-            }
+            (EV_BITS, _) if TOLD.contains(&subject) => fill(payload, self.bits(subject).iter().copied()),
             (ABS_INFO, _) => match self.axis(subject) {
-                Some(AxisInfo { min, max, fuzz, flat, resolution }) => {
-                    fill(payload, [min, max, fuzz, flat, resolution].map(|n| n.to_le_bytes()).into_iter().flatten())
+                Some(&AxisInfo { min, max, fuzz, flat, resolution }) => {
+                    let max = if subject == ABS_MT_SLOT { self.last_slot() } else { max };
+                    fill(payload, [min, max, fuzz, flat, resolution].map(i32::to_le_bytes).into_iter().flatten())
                 }
                 None => 0,
             },

@@ -15,17 +15,12 @@ use log::warn;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::codes::{
-    ABS_MT_SLOT, AXES, EV_ABS, EV_KEY, EV_REP, EV_SW, FIRST_SLOT_AXIS, LAST_SLOT_AXIS, TYPES, is_slot_axis,
-};
-use super::config::{Bitmap, Description};
+use super::codes::{EV_KEY, EV_SW};
+use super::config::Description;
+use super::describe::{self, Axes};
 use super::node::{EVENTS_A_READ, Node, OpenError, Place};
-use super::raw::{self, SlotValues, Text};
 use super::state::State;
 use super::wire::{Event, RECORD_LEN};
-
-/// The codes of autorepeat, `REP_DELAY` and `REP_PERIOD`: the kernel does not tell them, a device that repeats has both.
-const REPEAT_CODES: [u16; 2] = [0, 1];
 
 /// The path of an evdev node, or of a link to one.
 #[derive(Debug)]
@@ -48,11 +43,7 @@ impl Place for EvdevPath {
 pub struct Evdev {
     raw: RawDevice,
     description: Description,
-    /// The absolute axes that are not the slots'.
-    axes: Vec<u16>,
-    /// The slots' axes that it has.
-    slot_axes: Vec<u16>,
-    slot_values: SlotValues,
+    axes: Axes,
     /// What one read brings: whole records.
     records: Box<[u8; EVENTS_A_READ * RECORD_LEN]>,
     /// What one write takes.
@@ -65,22 +56,15 @@ impl Evdev {
         if !file.metadata().map_err(OpenError::Open)?.file_type().is_char_device() {
             return Err(OpenError::NotEvdev);
         }
-        // The first question that only an evdev node answers.
-        raw::codes(file.as_fd(), 0).map_err(|_| OpenError::NotEvdev)?;
-        let description = describe(file.as_fd()).map_err(|errno| OpenError::Description(errno.into()))?;
+        describe::types(&file.as_fd()).map_err(|_| OpenError::NotEvdev)?;
+        let description = describe::describe(&file.as_fd()).map_err(|errno| OpenError::Description(errno.into()))?;
         let raw = RawDevice::from_fd(file.into()).map_err(OpenError::Description)?;
         if !writable {
             warn!("{path:?} may be read and not written: its lights stay as they are");
         }
-        let axes = |wanted: fn(u16) -> bool| {
-            (0..AXES).filter(|code| description.has(EV_ABS, *code) && wanted(*code)).collect::<Vec<_>>()
-        };
-        let slots = State::new(&description).slots();
         Ok(Self {
             raw,
-            axes: axes(|code| !is_slot_axis(code) && code != ABS_MT_SLOT),
-            slot_axes: axes(|code| (FIRST_SLOT_AXIS..=LAST_SLOT_AXIS).contains(&code)),
-            slot_values: SlotValues::new(slots),
+            axes: Axes::new(&description),
             description,
             records: Box::new([0; EVENTS_A_READ * RECORD_LEN]),
             outgoing: Vec::with_capacity(EVENTS_A_READ),
@@ -98,44 +82,6 @@ fn open_node(path: &Path) -> io::Result<(File, bool)> {
         }
         opened => Ok((opened?, true)),
     }
-}
-
-/// Reads all that a guest is to be told.
-fn describe(fd: BorrowedFd<'_>) -> nix::Result<Description> {
-    let text = |which| match raw::text(fd, which) {
-        Ok(Some(text)) => Ok(text),
-        Ok(None) => Err(Errno::ENAMETOOLONG),
-        Err(Errno::ENOENT) => Ok(Vec::new()),
-        Err(errno) => Err(errno),
-    };
-    // Not for the guest: the evdev crate asks for it too, and takes none that does not end.
-    text(Text::Place)?;
-    let mut description = Description {
-        name: text(Text::Name)?,
-        serial: text(Text::Serial)?,
-        ids: raw::ids(fd)?,
-        properties: raw::properties(fd)?,
-        ..Description::default()
-    };
-    let types = raw::codes(fd, 0)?;
-    for (kind, codes) in (1..TYPES).zip(description.codes.iter_mut().skip(1)) {
-        *codes = match kind {
-            _ if !types.has(kind) => Bitmap::default(),
-            EV_REP => Bitmap::of(REPEAT_CODES),
-            _ => match raw::codes(fd, kind) {
-                Err(Errno::EINVAL) => Bitmap::default(),
-                codes => codes?,
-            },
-        };
-    }
-    for code in 0..AXES {
-        if description.has(EV_ABS, code)
-            && let Some(axis) = description.axes.get_mut(usize::from(code))
-        {
-            *axis = raw::axis(fd, code)?.0;
-        }
-    }
-    Ok(description)
 }
 
 impl AsFd for Evdev {
@@ -182,22 +128,7 @@ impl Node for Evdev {
             uninterrupted(|| self.raw.update_switch_state(&mut on))?;
             on.iter().for_each(|switch| state.set_switch(switch.0, true));
         }
-        let fd = self.raw.as_fd();
-        for code in &self.axes {
-            state.set_axis(*code, raw::axis(fd, *code)?.1);
-        }
-        if state.slots() > 0 {
-            state.select_slot(raw::axis(fd, ABS_MT_SLOT)?.1);
-            for code in &self.slot_axes {
-                match self.slot_values.get(fd, *code) {
-                    Ok(values) => values.enumerate().for_each(|(slot, value)| state.set_slot_axis(slot, *code, value)),
-                    // Joysticks of many axes have this number among them, and no slots: to Linux nothing touches there.
-                    Err(Errno::EINVAL) => break,
-                    Err(errno) => return Err(errno.into()),
-                }
-            }
-        }
-        Ok(())
+        Ok(self.axes.look(&self.raw.as_fd(), state)?)
     }
 
     fn write(&mut self, events: &[Event]) -> io::Result<()> {

@@ -42,7 +42,10 @@ pub fn hand_over<N: Node>(node: &mut N, to_us: bool) -> io::Result<()> {
 fn try_hand_over<N: Node>(node: &mut N, to_us: bool, careful: bool) -> io::Result<bool> {
     drain(node)?;
     let mut held = State::new(node.description());
-    node.look(&mut held)?;
+    if let Err(error) = node.look(&mut held) {
+        debug!("what is held cannot be seen: {error}");
+        held.clear();
+    }
     let (mut endings, mut beginnings) = (Vec::new(), Vec::new());
     differences(&held, &held, true, &mut endings);
     // Not `release`: the endings also leave another slot current.
@@ -56,12 +59,14 @@ fn try_hand_over<N: Node>(node: &mut N, to_us: bool, careful: bool) -> io::Resul
     let mut changed = node.set_grabbed(to_us).map(|()| true);
     if careful && changed.is_ok() {
         let mut now = released;
-        node.look(&mut now)?;
-        if now.is_held() {
+        if node.look(&mut now).is_ok() && now.is_held() {
             changed = node.set_grabbed(!to_us).map(|()| false);
         }
     }
-    node.write(&beginnings)?;
+    if let Err(error) = node.write(&beginnings) {
+        debug!("what is held does not begin again: {error}");
+        return changed;
+    }
     if drain(node)? && !endings.is_empty() {
         debug!("a key moved meanwhile: all are let go");
         node.write(&endings)?;

@@ -10,9 +10,11 @@
 //! device of the same kind is at the same path ([`replug`]).
 
 mod again;
+mod announced;
 pub mod batch;
 pub mod codes;
 pub mod config;
+mod describe;
 pub mod evdev;
 mod handover;
 mod hold;

@@ -1,8 +1,10 @@
 //! What is held, switched, and where the axes and contacts are: of the device as it is, and of the guest as it was told.
 //!
 //! [`State::apply`] follows events as a Linux guest does. [`differences`] is the way from one state to another in events,
-//! which is how everything that could not be told event by event is brought right.
+//! which is how everything that could not be told event by event is brought right. Neither knows of anything that was not
+//! announced, so a state can be filled from whatever a device says.
 
+use super::announced::Announced;
 use super::codes::{
     ABS_MT_SLOT, ABS_MT_TRACKING_ID, AXES, EV_ABS, EV_KEY, EV_SW, EV_SYN, FIRST_SLOT_AXIS, KEYS, LAST_SLOT_AXIS,
     SWITCHES, SYN_MT_REPORT, SYN_REPORT, is_slot_axis,
@@ -10,8 +12,6 @@ use super::codes::{
 use super::config::Description;
 use super::wire::Event;
 
-/// Most slots of a touch screen: Linux's own limit.
-pub const MAX_SLOTS: usize = 1024;
 /// Axes that each slot has of its own.
 pub const SLOT_AXES: usize = (LAST_SLOT_AXIS - FIRST_SLOT_AXIS + 1) as usize;
 
@@ -36,6 +36,7 @@ impl Slot {
 /// The state of a device. A new one is what a guest's driver begins with: nothing held, all axes at 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
+    announced: Announced,
     keys: [u64; KEYS as usize / 64],
     switches: u32,
     axes: [i32; AXES as usize],
@@ -52,14 +53,13 @@ pub struct State {
 impl State {
     /// The state that a guest of this device begins with.
     pub fn new(description: &Description) -> Self {
-        let slots = description.axis(ABS_MT_SLOT).and_then(|axis| usize::try_from(axis.max).ok());
-        let slots = slots.map_or(0, |last| last.saturating_add(1).min(MAX_SLOTS));
         Self {
+            announced: Announced::of(description),
             keys: [0; KEYS as usize / 64],
             switches: 0,
             axes: [0; AXES as usize],
             slot: 0,
-            slots: vec![Slot::EMPTY; slots].into(),
+            slots: vec![Slot::EMPTY; description.slots()].into(),
             anonymous: false,
             anonymous_data: false,
         }
@@ -78,7 +78,7 @@ impl State {
 
     /// Takes over the values of a state of the same device.
     pub fn copy_from(&mut self, other: &Self) {
-        let Self { keys, switches, axes, slot, slots, anonymous, anonymous_data } = other;
+        let Self { announced: _, keys, switches, axes, slot, slots, anonymous, anonymous_data } = other;
         (self.keys, self.switches, self.axes, self.slot) = (*keys, *switches, *axes, *slot);
         (self.anonymous, self.anonymous_data) = (*anonymous, *anonymous_data);
         for (own, other) in self.slots.iter_mut().zip(slots) {
@@ -99,6 +99,11 @@ impl State {
         self.keys.iter().any(|word| *word != 0) || self.slots.iter().any(|slot| slot.id >= 0) || self.anonymous
     }
 
+    /// Whether a guest of this device may get this event; see [`Announced`].
+    pub fn announced(&self, kind: u16, code: u16) -> bool {
+        self.announced.has(kind, code)
+    }
+
     /// Follows an event.
     pub fn apply(&mut self, event: Event) {
         let Event { kind, code, value } = event;
@@ -108,7 +113,7 @@ impl State {
             (EV_SW, _) => self.set_switch(code, value != 0),
             (EV_ABS, ABS_MT_SLOT) => self.select_slot(value),
             (EV_ABS, _) if is_slot_axis(code) && !self.slots.is_empty() => self.set_slot_axis(self.slot, code, value),
-            (EV_ABS, _) if is_slot_axis(code) => self.anonymous_data = true,
+            (EV_ABS, _) if is_slot_axis(code) => self.anonymous_data |= self.announced(kind, code),
             (EV_ABS, _) => self.set_axis(code, value),
             // A frame without contacts has this marker and no data before it.
             (EV_SYN, SYN_MT_REPORT) => self.anonymous = self.anonymous_data,
@@ -117,9 +122,11 @@ impl State {
         }
     }
 
-    /// A key or button; there is none beyond the last.
+    /// A key or button.
     pub fn set_key(&mut self, code: u16, held: bool) {
-        if let Some(word) = self.keys.get_mut(usize::from(code / 64)) {
+        if self.announced(EV_KEY, code)
+            && let Some(word) = self.keys.get_mut(usize::from(code / 64))
+        {
             let bit = 1 << (code % 64);
             *word = if held { *word | bit } else { *word & !bit };
         }
@@ -127,14 +134,16 @@ impl State {
 
     /// A switch.
     pub fn set_switch(&mut self, code: u16, on: bool) {
-        if code < SWITCHES {
+        if self.announced(EV_SW, code) && code < SWITCHES {
             self.switches = if on { self.switches | (1 << code) } else { self.switches & !(1 << code) };
         }
     }
 
     /// An absolute axis that is no slot's.
     pub fn set_axis(&mut self, code: u16, value: i32) {
-        if let Some(place) = self.axes.get_mut(usize::from(code)) {
+        if self.announced(EV_ABS, code)
+            && let Some(place) = self.axes.get_mut(usize::from(code))
+        {
             *place = value;
         }
     }
@@ -153,7 +162,8 @@ impl State {
 
     /// An axis of a slot, or its contact.
     pub fn set_slot_axis(&mut self, slot: usize, code: u16, value: i32) {
-        let Some(slot) = self.slots.get_mut(slot) else { return };
+        let announced = self.announced(EV_ABS, code);
+        let Some(slot) = self.slots.get_mut(slot).filter(|_| announced) else { return };
         if code == ABS_MT_TRACKING_ID {
             slot.id = value.max(NOBODY);
         } else if let Some(place) = slot.value(code) {

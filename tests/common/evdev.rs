@@ -5,6 +5,8 @@
 //! events that change nothing are swallowed, whole frames come to each client, one that grabs gets them alone, a client's
 //! buffer of 64 events runs over into SYN_DROPPED, events that a client writes go through the same core, and a device that
 //! is unplugged lets go of its keys, but not of its contacts.
+//!
+//! It can also lie ([`Kernel::utter`], [`Kernel::lie`]), past that core, to the program under test alone.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -56,6 +58,32 @@ struct Shared {
     before_grab: Vec<Event>,
     /// Whether nodes may be written.
     writable: bool,
+    lies: Lies,
+}
+
+/// What the program under test is told that is not so.
+#[derive(Clone, Debug, Default)]
+pub struct Lies {
+    /// Each read brings one SYN_DROPPED, as often as there is one.
+    pub dropping: bool,
+    /// When it is looked at: keys that are held,
+    pub keys: Vec<u16>,
+    /// switches that are on,
+    pub switches: Vec<u16>,
+    /// axes and their values,
+    pub axes: Vec<(u16, i32)>,
+    /// of slots: their number, the axis, its value,
+    pub slot_axes: Vec<(usize, u16, i32)>,
+    /// and the slot that is meant.
+    pub slot: Option<i32>,
+    /// What fails: to open it,
+    pub open: Option<Errno>,
+    /// to look at it, once its keys are told,
+    pub look: Option<Errno>,
+    /// to take it or to give it back,
+    pub grab: Option<Errno>,
+    /// to write to it.
+    pub write: Option<Errno>,
 }
 
 /// Somebody who has the node open.
@@ -101,6 +129,7 @@ impl Kernel {
             plugged: true,
             before_grab: Vec::new(),
             writable: true,
+            lies: Lies::default(),
         };
         let kernel = Kernel { shared: Arc::new(Mutex::new(shared)), folder: Arc::new(TempDir::new().unwrap()) };
         File::create(kernel.path()).unwrap();
@@ -133,6 +162,21 @@ impl Kernel {
             shared.handle(Event::new(*kind, *code, *value), None);
         }
         shared.handle(Event::new(ev::SYN, syn::REPORT, 0), None);
+    }
+
+    /// Says these events to the program under test, whatever they are, and does not add their report.
+    pub fn utter(&self, events: &[(u16, u16, i32)]) {
+        let events: Vec<_> = events.iter().map(|(kind, code, value)| Event::new(*kind, *code, *value)).collect();
+        self.lock().clients.iter_mut().filter(|client| !client.is_host).for_each(|client| client.take(&events));
+    }
+
+    /// Changes what the program under test is told that is not so.
+    pub fn lie(&self, change: impl FnOnce(&mut Lies)) {
+        let mut shared = self.lock();
+        change(&mut shared.lies);
+        let ours = shared.clients.iter_mut().filter(|client| !client.is_host);
+        // One that lies about what was dropped has something to say from now on.
+        ours.for_each(|client| client.take(&[]));
     }
 
     /// The driver reports a frame the moment before the device is next taken alone.
@@ -309,6 +353,9 @@ impl ScriptedNode {
         if !shared.plugged {
             return Err(OpenError::Open(Errno::ENODEV.into()));
         }
+        if let Some(errno) = shared.lies.open.filter(|_| !is_host) {
+            return Err(OpenError::Description(errno.into()));
+        }
         let (ours, theirs) = UnixStream::pair().map_err(OpenError::Open)?;
         let id = shared.next_client;
         shared.next_client += 1;
@@ -365,7 +412,12 @@ impl Node for ScriptedNode {
 
     fn read(&mut self, events: &mut [wire::Event; EVENTS_A_READ]) -> io::Result<usize> {
         let mut shared = self.kernel.lock();
+        let dropping = shared.lies.dropping;
         let client = shared.client(self.id)?;
+        if dropping && !client.is_host {
+            events[0] = wire::Event::new(ev::SYN, syn::DROPPED, 0);
+            return Ok(1);
+        }
         let mut count = 0;
         for place in events.iter_mut() {
             let Some(event) = client.events.pop_front() else { break };
@@ -379,7 +431,9 @@ impl Node for ScriptedNode {
     }
 
     fn is_idle(&self) -> bool {
-        self.kernel.lock().client(self.id).is_ok_and(|client| client.events.is_empty())
+        let mut shared = self.kernel.lock();
+        let dropping = shared.lies.dropping;
+        shared.client(self.id).is_ok_and(|client| client.events.is_empty() && (!dropping || client.is_host))
     }
 
     fn look(&mut self, state: &mut State) -> io::Result<()> {
@@ -402,6 +456,15 @@ impl Node for ScriptedNode {
             }
         }
         state.select_slot(truth.slot() as i32);
+        let lies = &shared.lies;
+        lies.keys.iter().for_each(|code| state.set_key(*code, true));
+        lies.switches.iter().for_each(|code| state.set_switch(*code, true));
+        if let Some(errno) = lies.look {
+            return Err(errno.into());
+        }
+        lies.axes.iter().for_each(|(code, value)| state.set_axis(*code, *value));
+        lies.slot_axes.iter().for_each(|(slot, code, value)| state.set_slot_axis(*slot, *code, *value));
+        lies.slot.iter().for_each(|slot| state.select_slot(*slot));
         Ok(())
     }
 
@@ -410,6 +473,9 @@ impl Node for ScriptedNode {
         shared.client(self.id)?;
         if !self.writable {
             return Err(Errno::EBADF.into());
+        }
+        if let Some(errno) = shared.lies.write {
+            return Err(errno.into());
         }
         for event in events {
             shared.handle(Event::new(event.kind, event.code, event.value), Some(self.id));
@@ -420,6 +486,9 @@ impl Node for ScriptedNode {
     fn set_grabbed(&mut self, grabbed: bool) -> io::Result<()> {
         let mut shared = self.kernel.lock();
         shared.client(self.id)?;
+        if let Some(errno) = shared.lies.grab {
+            return Err(errno.into());
+        }
         match (shared.grab, grabbed) {
             (Some(other), _) if other != self.id => Err(Errno::EBUSY.into()),
             (None, false) => Err(Errno::EINVAL.into()),

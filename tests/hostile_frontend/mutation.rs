@@ -6,6 +6,7 @@
 
 use seat_frontend::control::wire::{VERSION, message};
 
+use crate::common::assert_memory;
 use crate::common::random::Random;
 use crate::recording::{FDS, Fd, MEMORY, Player, Step, valid_session};
 use crate::serving::{BOTH, BackEnd, Kind, alone, await_descriptors, measure};
@@ -38,12 +39,7 @@ fn fifty_thousand_mutated_sessions_do_no_harm() {
         });
         await_descriptors(before.fds);
         let after = measure();
-        assert!(
-            after.anonymous < before.anonymous + SLACK,
-            "{} bytes before, {} after",
-            before.anonymous,
-            after.anonymous
-        );
+        assert_memory(after.anonymous < before.anonymous + SLACK, (before, after));
         for (kind, back_end) in back_ends {
             back_end.assert_well(&format!("{kind:?}, seed {seed}"));
         }

@@ -1,5 +1,6 @@
 //! Ten thousand sessions on each device, valid ones, each cut at some place: descriptors and memory come back.
 
+use crate::common::assert_memory;
 use crate::common::random::Random;
 use crate::recording::{Player, Step, valid_session};
 use crate::serving::{BOTH, BackEnd, Kind, alone, await_descriptors, measure};
@@ -25,12 +26,7 @@ fn ten_thousand_sessions_cut_anywhere_leave_nothing_behind() {
         });
         await_descriptors(before.fds);
         let after = measure();
-        assert!(
-            after.anonymous < before.anonymous + SLACK,
-            "{} bytes before, {} after",
-            before.anonymous,
-            after.anonymous
-        );
+        assert_memory(after.anonymous < before.anonymous + SLACK, (before, after));
         for (kind, back_end) in back_ends {
             back_end.assert_well(&format!("{kind:?}"));
         }

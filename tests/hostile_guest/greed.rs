@@ -8,7 +8,7 @@ use seat_frontend::memory::GuestMemory;
 use seat_frontend::program::Program;
 
 use crate::common::canvas::canvas_on_screen;
-use crate::common::{Seat, assert_answers, boot_with, options, soon};
+use crate::common::{Seat, assert_answers, assert_memory, boot_with, options, soon};
 
 /// What the program may be at its largest, with the default `--max-hostmem` of 256 MiB and 16 MiB of the guest's.
 const LARGEST: u64 = 300 << 20;
@@ -59,8 +59,8 @@ fn a_hundred_thousand_resources_are_counted_and_come_back() {
     }
     vm.front.barrier().unwrap();
     let after = program.measure().unwrap();
-    assert!(after.peak < LARGEST, "{after:?}");
-    assert!(after.anonymous < before.anonymous + (16 << 20), "{before:?} {after:?}");
+    assert_memory(after.peak < LARGEST, after);
+    assert_memory(after.anonymous < before.anonymous + (16 << 20), (before, after));
     assert_eq!(program.terminate(soon()).unwrap().code(), Some(0));
 }
 
@@ -101,7 +101,8 @@ fn holes_between_resources_do_not_let_the_program_grow_beyond_its_limit() {
         }
     }
     let measure = program.measure().unwrap();
-    assert!(measure.peak > 200 << 20 && measure.peak < LARGEST, "{measure:?}");
+    assert!(measure.peak > 200 << 20, "{measure:?}");
+    assert_memory(measure.peak < LARGEST, measure);
     assert_eq!(program.terminate(soon()).unwrap().code(), Some(0));
 }
 
@@ -146,7 +147,7 @@ fn the_program_stays_below_300_mib_whatever_a_guest_takes_with_the_default_limit
     canvas_on_screen(&mut vm, 1, 64, 64);
 
     let measure = program.measure().unwrap();
-    assert!(measure.peak < LARGEST, "{measure:?}");
-    assert!(measure.anonymous < 32 << 20, "it was not given back: {measure:?}");
+    assert_memory(measure.peak < LARGEST, measure);
+    assert_memory(measure.anonymous < 32 << 20, ("it was not given back", measure));
     assert_eq!(program.terminate(soon()).unwrap().code(), Some(0));
 }

@@ -4,7 +4,7 @@ use seat_frontend::gpu::{Command, GpuDriver, MemEntry, Rect, cmd, format, resp};
 
 use crate::common::canvas::{await_picture, canvas_on_screen};
 use crate::common::picture::Picture;
-use crate::common::{Seat, boot, soon};
+use crate::common::{Seat, assert_memory, boot, soon};
 
 const EDGES: [u32; 9] = [0, 1, 16, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, 0x8000_0000, u32::MAX];
 
@@ -76,7 +76,7 @@ fn counts_of_entries_beyond_what_was_supplied_reserve_nothing() {
         assert_eq!(vm.driver.call(&command).unwrap().kind, resp::ERR_INVALID_PARAMETER, "a blob of {count}");
     }
     let after = program.measure().unwrap();
-    assert!(after.peak < before.peak + (8 << 20), "{before:?} {after:?}");
+    assert_memory(after.peak < before.peak + (8 << 20), (before, after));
     // Nothing is attached: it can be.
     vm.driver.attach_backing(1, &[MemEntry { addr: 0, len: 4096 }]).unwrap().ok().unwrap();
     assert_eq!(program.terminate(soon()).unwrap().code(), Some(0));

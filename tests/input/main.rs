@@ -10,6 +10,7 @@
 //! | `owner` | who has the device, what each side believes to be held, the hotkey |
 //! | `status` | lights and sounds |
 //! | `unplug` | gone and back |
+//! | `lies` | devices that say what cannot be |
 //! | `model` | random lives against a plain model |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests panic")]
@@ -25,6 +26,7 @@ mod common;
 
 mod config;
 mod events;
+mod lies;
 mod life;
 mod model;
 mod overflow;

@@ -126,7 +126,7 @@ use std::process::{Child, Command, ExitStatus};
 
 use seat_frontend::Deadline;
 use seat_frontend::control::FrontEnd;
-use seat_frontend::program::{Program, TempDir};
+use seat_frontend::program::{Program, SERVING, TempDir};
 use subject::{Ran, Subject};
 
 /// When a test gives up.

@@ -123,7 +123,7 @@ pub fn a_path_need_not_be_text(subject: &Subject) {
 pub fn a_relative_path_is_taken_from_the_working_folder(subject: &Subject) {
     let (folder, path) = place();
     let mut command = subject.command(&["--socket-path=socket"]);
-    command.current_dir(folder.path());
+    command.args(SERVING).current_dir(folder.path());
     let mut program = Program::from_command(command).unwrap();
     assert_served(&mut FrontEnd::connect_by(&path, patience()).unwrap());
     program.terminate(patience()).unwrap();

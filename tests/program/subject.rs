@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use seat_frontend::control::FrontEnd;
-use seat_frontend::program::Program;
+use seat_frontend::program::{Program, SERVING};
 use seat_uinput::Device;
 
 use super::patience;
@@ -41,6 +41,7 @@ impl Subject {
     pub fn shell(&self, script: &str, more: &[&str]) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", script, self.binary]).args(&self.arguments).args(more);
+        shell.args(SERVING);
         shell
     }
 
@@ -69,7 +70,9 @@ impl Subject {
     /// Starts it, to listen at `path`.
     #[track_caller]
     pub fn spawn_at(&self, path: &Path) -> Program {
-        Program::from_command(self.command(&[socket_path(path)])).unwrap()
+        let mut command = self.command(&[socket_path(path)]);
+        command.args(SERVING);
+        Program::from_command(command).unwrap()
     }
 
     /// It, listening at `path`.

@@ -57,6 +57,7 @@ fn under_the_filter() {
         "map to execute" | "protect to execute" | "allocate" | "map a file" => use_memory(&act),
         "lose memory" => lose_memory(),
         act if act.ends_with(", renderer") => render(act),
+        "lose other memory" => lose_other_memory(),
         "panic" | "abort" | "fault" => fail(&act),
         _ => serve(&act),
     }
@@ -234,6 +235,21 @@ fn lose_memory() {
     let mut bytes = [1; 0x4000];
     memory.map().read_slice(&mut bytes, GuestAddress(0x1000)).unwrap();
     assert_eq!((bytes, memory.lost()), ([0; 0x4000], Some(0x1000)));
+}
+
+/// A mapping that is not guest memory, and of which nothing is there.
+fn lose_other_memory() {
+    let [guest, other] = ["guest", "other"].map(|name| File::from(memfd_create(name, MFdFlags::empty()).unwrap()));
+    guest.set_len(0x4000).unwrap();
+    confine(calls::DISPLAY);
+    let mut memory = GuestMemory::default();
+    let region = MemoryRegion { guest_addr: 0x1000, size: 0x4000, user_addr: 0x1000, mmap_offset: 0 };
+    memory.add(region, guest.into()).unwrap();
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    let page = unsafe { libc::mmap(ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_SHARED, other.as_raw_fd(), 0) };
+    assert_ne!(page, libc::MAP_FAILED);
+    // SAFETY: it is not: the page is beyond the end of its file, and the process ends.
+    unsafe { ptr::read_volatile(page.cast::<u8>()) };
 }
 
 fn use_memory(act: &str) {

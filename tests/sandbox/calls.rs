@@ -120,6 +120,11 @@ fn guest_memory_may_be_truncated() {
 }
 
 #[test]
+fn other_memory_that_is_gone_ends_it_as_ever() {
+    assert_eq!(act("lose other memory").status.signal(), Some(libc::SIGBUS));
+}
+
+#[test]
 fn a_panic_is_told_as_ever() {
     let output = act("panic");
     let words = String::from_utf8(output.stderr).unwrap();

@@ -15,8 +15,8 @@ backports=$suite-backports
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${VHOST_SEAT_VM_CACHE:-$here/cache}
 
-# What builds the project, what the laboratory calls, and what the benches compare with.
-plain="gcc libc6-dev libdrm-dev libvirglrenderer-dev libclang-dev make pkg-config ca-certificates dbus-daemon dbus-bin zstd
+# What builds the project and the fuzzer's own part, what the laboratory calls, and what the benches compare with.
+plain="gcc g++ libc6-dev libdrm-dev libvirglrenderer-dev libclang-dev make pkg-config ca-certificates dbus-daemon dbus-bin zstd
     xz-utils util-linux busybox-static"
 # What renders, in software, on this machine; and what draws in a guest, which has this machine's root.
 plain="$plain libvirglrenderer1 libegl1 libegl-mesa0 libgles2 libgbm1 libgl1-mesa-dri kmscube"

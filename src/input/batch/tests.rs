@@ -1,4 +1,4 @@
-use super::super::codes::{ABS_MT_TRACKING_ID, EV_LED, EV_SND};
+use super::super::codes::{ABS_MT_TRACKING_ID, EV_LED, EV_MSC, EV_REL, EV_SND};
 use super::super::config::{AxisInfo, Bitmap};
 use super::super::hold::HOLD;
 use super::*;

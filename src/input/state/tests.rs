@@ -8,7 +8,8 @@ const ABS_MT_POSITION_X: u16 = 0x35;
 fn description() -> Description {
     let mut description = Description::default();
     description.codes[usize::from(EV_ABS)] = Bitmap::of([ABS_X, ABS_MT_SLOT, ABS_MT_POSITION_X, ABS_MT_TRACKING_ID]);
-    description.codes[usize::from(EV_KEY)] = Bitmap::of([0x14a]);
+    description.codes[usize::from(EV_KEY)] = Bitmap::of([30, 48, 0x14a, 0x2ff]);
+    description.codes[usize::from(EV_SW)] = Bitmap::of([0]);
     description.axes[usize::from(ABS_MT_SLOT)] = AxisInfo { max: 3, ..AxisInfo::default() };
     description
 }
@@ -177,7 +178,7 @@ fn a_device_that_claims_absurd_slots_has_linuxs_most_or_none() {
         description.axes[usize::from(ABS_MT_SLOT)].max = max;
         State::new(&description).slots()
     };
-    assert_eq!([slots(9), slots(0), slots(-1), slots(i32::MIN), slots(i32::MAX)], [10, 1, 0, 0, MAX_SLOTS]);
+    assert_eq!([slots(9), slots(0), slots(-1), slots(i32::MIN), slots(i32::MAX)], [10, 1, 0, 0, 1024]);
 }
 
 #[test]

@@ -25,6 +25,10 @@ use crate::sys;
 
 pub use measure::Measure;
 
+/// What every program that is to serve is given: nothing, but under AddressSanitizer, whose own system calls, and the report
+/// that it writes at the end, are none of the program's.
+pub const SERVING: &[&str] = if cfg!(asan) { &["--no-sandbox"] } else { &[] };
+
 /// A folder of a short name for sockets and output files, removed with all its contents when dropped.
 pub struct TempDir(PathBuf);
 
@@ -107,7 +111,7 @@ impl Program {
         let dir = TempDir::new()?;
         let socket = dir.join("socket");
         let mut command = Command::new(binary.as_ref());
-        command.arg(format!("--socket-path={}", socket.display())).args(more);
+        command.arg(format!("--socket-path={}", socket.display())).args(more).args(SERVING);
         let mut program = Program::launch(command, dir, Some(socket.clone()))?;
         program.wait_listening(&socket, deadline)?;
         Ok(program)
@@ -241,7 +245,7 @@ impl Drop for Program {
 
 fn command_with_fd(binary: &Path, fd: OwnedFd, more: &[&str]) -> Command {
     let mut command = Command::new(binary);
-    command.arg(format!("--fd={}", fd.as_raw_fd())).args(more);
+    command.arg(format!("--fd={}", fd.as_raw_fd())).args(more).args(SERVING);
     sys::inherit(&mut command, fd);
     command
 }
