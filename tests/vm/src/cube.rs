@@ -18,13 +18,17 @@ const COLOURS_MIN: usize = 2000;
 const LIGHT_MIN: u8 = 60;
 const SHADE_MIN: u8 = 20;
 
-/// Draws that many frames in the guest, or goes on for ever, and then tells what it drew with and how many.
-pub fn draw(frames: Option<u32>) -> Order {
-    let count = frames.map(|frames| format!(" -c {frames}")).unwrap_or_default();
-    // It ends when there is input, or the input's end: a terminal that nobody types on has neither.
-    let script = format!("exec kmscube -D /dev/dri/card0{count} < /dev/tty1");
-    let mut order = Order::new("sh", &["-c", &script]);
+/// Draws on the guest's screen until its input comes to an end: to be started by [`Vm::start_program`](crate::Vm).
+pub fn draw() -> Order {
+    let mut order = Order::new("kmscube", &["-D", "/dev/dri/card0"]);
     order.environment.push(("MESA_SHADER_CACHE_DISABLE".to_owned(), "1".to_owned()));
+    order
+}
+
+/// The same for so many frames.
+pub fn draw_frames(frames: u32) -> Order {
+    let mut order = draw();
+    order.arguments.extend(["-c".to_owned(), frames.to_string()]);
     order
 }
 

@@ -117,26 +117,22 @@ impl Vm {
     /// Runs a program of the host's root in the guest, to its end; needs [`Config::uinput`] or [`Config::host_root`]. What
     /// it prints is on the guest's console meanwhile.
     pub fn exec(&mut self, order: &Order) -> Result<Ended> {
-        self.exec_begin(order)
-            .and_then(|()| self.exec_end())
-            .map_err(|error| error.context(format_args!("guest: {}", order.program)))
+        self.guest(&format!("exec {}", order.encode())).map(ended)
     }
 
-    /// Starts a program as [`Vm::exec`] does and does not wait: [`Vm::exec_end`] does, or nobody if the guest comes to its
-    /// end. Until then the guest takes no other command.
-    pub fn exec_begin(&mut self, order: &Order) -> Result<()> {
-        self.guest_begin(&format!("exec {}", order.encode()))
+    /// Starts a program as [`Vm::exec`] does and does not wait; its input stays open, and nothing comes on it.
+    pub fn start_program(&mut self, order: &Order) -> Result<()> {
+        self.guest(&format!("start {}", order.encode())).map(drop)
     }
 
-    /// Waits for the end of what [`Vm::exec_begin`] has started.
-    pub fn exec_end(&mut self) -> Result<Ended> {
-        let mut answer = self.guest_end()?;
-        let mut text = |name: &str| match answer[name].take() {
-            Value::String(text) => text,
-            _ => String::new(),
-        };
-        let (output, errors) = (text("output"), text("errors"));
-        Ok(Ended { status: answer["status"].as_i64(), output, errors })
+    /// Waits for the end of what [`Vm::start_program`] has started.
+    pub fn wait_program(&mut self) -> Result<Ended> {
+        self.guest("wait").map(ended)
+    }
+
+    /// Closes the input of what [`Vm::start_program`] has started, and waits for its end.
+    pub fn finish_program(&mut self) -> Result<Ended> {
+        self.guest("finish").map(ended)
     }
 
     /// Waits until the device has done what the guest told it for this head: by a fenced command behind all others.
@@ -289,6 +285,16 @@ impl Vm {
             other => other,
         }
     }
+}
+
+/// A program's end as the guest tells it.
+fn ended(mut answer: Value) -> Ended {
+    let mut text = |name: &str| match answer[name].take() {
+        Value::String(text) => text,
+        _ => String::new(),
+    };
+    let (output, errors) = (text("output"), text("errors"));
+    Ended { status: answer["status"].as_i64(), output, errors }
 }
 
 /// QEMU connects to us while it starts; when it ends instead, its log says why.

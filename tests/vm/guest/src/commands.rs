@@ -20,8 +20,10 @@
 //! | `write TYPE CODE VALUE INPUT` | writes that event and a SYN_REPORT to the node |
 //! | `state INPUT` | `{"keys":[],"leds":[],"sounds":[],"switches":[],"axes":{"0":5},"slots":{"57":[1,-1]}}` now |
 //! | `exec ORDER` | runs a program of the host's root to its end: see `host.rs`, and `answer.rs` for the order |
+//! | `start ORDER`, `wait`, `finish` | starts one, with an input on which nothing comes; waits for its end; ends its input and waits. One at a time |
 //! | `ping`, `reboot`, `poweroff`, `crash` | the last panics the kernel |
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::reboot::RebootMode;
@@ -29,6 +31,7 @@ use seat_guest::answer::Order;
 use seat_guest::picture::Rect;
 use serde_json::{Value, json};
 
+use crate::host::Started;
 use crate::inputs::Inputs;
 use crate::kms::{Kms, View};
 use crate::{bench, facts, host, init, inputs};
@@ -41,6 +44,7 @@ pub struct Commands {
     inputs: Inputs,
     /// Whether the host's root is mounted: the first program that runs there needs it.
     host_root: bool,
+    started: Option<Started>,
     /// How the guest is to end once the answer is out.
     ending: Option<Ending>,
 }
@@ -117,13 +121,18 @@ impl Commands {
                 inputs::write(&args.rest(), event).map(done)
             }
             "state" => inputs::state(rest),
-            "exec" => {
-                let order = Order::decode(rest).ok_or("not an order")?;
-                if !self.host_root {
-                    host::mount_root()?;
-                    self.host_root = true;
+            "exec" => self.program(rest, Stdio::null())?.wait(),
+            "start" if self.started.is_none() => {
+                self.started = Some(self.program(rest, Stdio::piped())?);
+                Ok(Value::Null)
+            }
+            "start" => Err("another program runs".to_owned()),
+            "wait" | "finish" => {
+                let mut started = self.started.take().ok_or("no program was started")?;
+                if verb == "finish" {
+                    started.hang_up();
                 }
-                host::run(&order)
+                started.wait()
             }
             "ping" => Ok(json!("pong")),
             "reboot" => Ok(self.end(Ending::Mode(RebootMode::RB_AUTOBOOT))),
@@ -145,6 +154,15 @@ impl Commands {
     fn end(&mut self, how: Ending) -> Value {
         self.ending = Some(how);
         Value::Null
+    }
+
+    fn program(&mut self, order: &str, input: Stdio) -> Result<Started, String> {
+        let order = Order::decode(order).ok_or("not an order")?;
+        if !self.host_root {
+            host::mount_root()?;
+            self.host_root = true;
+        }
+        Started::new(&order, input)
     }
 
     fn kms(&mut self) -> Result<&mut Kms, String> {

@@ -7,11 +7,12 @@
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::JoinHandle;
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, chdir, chroot};
 use seat_guest::answer::Order;
 use serde_json::{Value, json};
@@ -44,36 +45,61 @@ pub fn mount_root() -> Result<(), String> {
     Ok(())
 }
 
-/// Runs a program to its end: `{"status":0,"signal":null,"output":"…","errors":"…"}`.
-pub fn run(order: &Order) -> Result<Value, String> {
-    let mut child = Command::new("/proc/self/exe")
-        .args([ENTER, &order.folder, &order.program])
-        .args(&order.arguments)
-        .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("HOME", "/tmp")
-        .envs(order.environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|e| format!("starting myself: {e}"))?;
-    let output = child.stdout.take().map(relay);
-    let errors = child.stderr.take().map(relay);
-    let status = child.wait().map_err(|e| format!("{}: {e}", order.program))?;
-    // What it left behind would keep the pipes open.
-    let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
-    let text = |thread: Option<JoinHandle<Vec<u8>>>| {
-        let bytes = thread.and_then(|t| t.join().ok()).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
-    Ok(json!({
-        "status": status.code(),
-        "signal": status.signal(),
-        "output": text(output),
-        "errors": text(errors),
-    }))
+/// A program that runs.
+pub struct Started {
+    child: Child,
+    /// Its standard input, if it has one that stays silent.
+    silence: Option<ChildStdin>,
+    output: Option<JoinHandle<Vec<u8>>>,
+    errors: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Started {
+    /// Starts a program; `input` is what it is to read, /dev/null or a pipe on which nothing comes.
+    pub fn new(order: &Order, input: Stdio) -> Result<Self, String> {
+        let mut child = Command::new("/proc/self/exe")
+            .args([ENTER, &order.folder, &order.program])
+            .args(&order.arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", "/tmp")
+            .envs(order.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|e| format!("starting myself: {e}"))?;
+        let output = child.stdout.take().map(relay);
+        let errors = child.stderr.take().map(relay);
+        Ok(Started { silence: child.stdin.take(), child, output, errors })
+    }
+
+    /// Ends its input, for programs that end with it.
+    pub fn hang_up(&mut self) {
+        self.silence = None;
+    }
+
+    /// Waits for its end: `{"status":0,"signal":null,"output":"…","errors":"…"}`.
+    pub fn wait(mut self) -> Result<Value, String> {
+        // Not by Child::wait, which closes the input first.
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        let ended = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        let status =
+            ended.map_err(io::Error::from).and_then(|_| self.child.wait()).map_err(|e| format!("wait: {e}"))?;
+        // What it left behind would keep the pipes open.
+        let _ = killpg(pid, Signal::SIGKILL);
+        let text = |thread: Option<JoinHandle<Vec<u8>>>| {
+            let bytes = thread.and_then(|t| t.join().ok()).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        Ok(json!({
+            "status": status.code(),
+            "signal": status.signal(),
+            "output": text(self.output),
+            "errors": text(self.errors),
+        }))
+    }
 }
 
 /// Copies a stream to the console, until its end, and keeps the last of it.
