@@ -19,7 +19,7 @@ use vhost_seat::gpu::backing::{Backing, Entry};
 use vhost_seat::gpu::budget::Budget;
 use vhost_seat::gpu::command::ResourceId;
 use vhost_seat::gpu::rect::Rect;
-use vhost_seat::gpu::resource::Resource;
+use vhost_seat::gpu::resource::{Image, Resource};
 use vhost_seat::gpu::scanout::{Scanout, Step};
 use vhost_seat::gpu::tiles::{Sweep, TILE_H, TILE_W, TileMap};
 use vhost_seat::vhost_proto::chain::Chain;
@@ -134,8 +134,7 @@ fn told(scanout: &mut Scanout, shown: &Rect) -> Vec<Rect> {
 
 /// Shows a part of an image, changes one, flushes one, then flushes all: what changed and was flushed is told, at once;
 /// what changed is told in the end; nothing is told that lies in no changed tile; then there is nothing more.
-fn assert_tells(resource: &Resource, shown: Rect, damage: Rect, flushed: Rect) {
-    let image = resource.image();
+fn assert_tells(image: &Rc<Image>, shown: Rect, damage: Rect, flushed: Rect) {
     let mut scanout = Scanout::default();
     scanout.show(ResourceId(1), image, shown).unwrap();
     told(&mut scanout, &shown);
@@ -164,7 +163,7 @@ fn assert_tells(resource: &Resource, shown: Rect, damage: Rect, flushed: Rect) {
 
 #[test]
 fn a_scanout_tells_what_changed_and_was_flushed_and_no_other_tile() {
-    let resource = Resource::new(2, WIDTH, HEIGHT, &Budget::new(1 << 30)).unwrap();
+    let image = Image::new(WIDTH, HEIGHT, &Budget::new(1 << 30)).unwrap();
     let inside = |places: &[u32], end: u32| -> Vec<(u32, u32)> {
         spans(places).into_iter().filter(|(_, span_end)| *span_end <= end).collect()
     };
@@ -174,7 +173,7 @@ fn a_scanout_tells_what_changed_and_was_flushed_and_no_other_tile() {
         for b in &columns {
             for c in &columns {
                 for y in few_rows {
-                    assert_tells(&resource, rect(*a, y), rect(*b, (0, HEIGHT)), rect(*c, (1, 33)));
+                    assert_tells(&image, rect(*a, y), rect(*b, (0, HEIGHT)), rect(*c, (1, 33)));
                 }
             }
         }
@@ -183,7 +182,7 @@ fn a_scanout_tells_what_changed_and_was_flushed_and_no_other_tile() {
         for b in &rows {
             for c in &rows {
                 for x in few_columns {
-                    assert_tells(&resource, rect(x, *a), rect((0, WIDTH), *b), rect((1, 129), *c));
+                    assert_tells(&image, rect(x, *a), rect((0, WIDTH), *b), rect((1, 129), *c));
                 }
             }
         }
@@ -216,9 +215,9 @@ fn a_transfer_is_taken_where_each_of_its_bytes_is_there_and_brings_those_bytes()
             let places = (0..256u32).map(|n| Rect::new(n & 3, n >> 2 & 3, n >> 4 & 3, n >> 6 & 3));
             for rect in places {
                 for offset in 0..=40u64 {
-                    let mut resource = Resource::new(2, width, height, &budget).unwrap();
+                    let mut resource = Resource::new_2d(2, width, height, &budget).unwrap();
                     let charge = budget.charge(0).unwrap();
-                    *resource.backing_mut() = Some((Backing::new(entries.clone(), &memory).unwrap(), charge));
+                    resource.attach(Backing::new(entries.clone(), &memory).unwrap(), charge);
                     // Row by row at the resource's own stride.
                     let first_of = |row: u32| offset + u64::from(row * width * 4);
                     let inside = rect.x + rect.width <= width && rect.y + rect.height <= height;
@@ -234,7 +233,7 @@ fn a_transfer_is_taken_where_each_of_its_bytes_is_there_and_brings_those_bytes()
                         continue;
                     }
                     resource.transfer(&rect, offset, 1);
-                    Rc::clone(resource.image()).with_pixels(|pixels| {
+                    Rc::clone(resource.image().unwrap()).with_pixels(|pixels| {
                         for (n, byte) in (0u32..).zip(pixels) {
                             let (x, y) = (n / 4 % width, n / 4 / width);
                             let from = has(&rect, x, y).then(|| {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lexopt::Parser;
-use log::{LevelFilter, warn};
+use log::{Level, LevelFilter, log};
 
 use super::options::{self, UsageError};
 use super::{Failure, Program, Start, size};
@@ -81,6 +81,9 @@ impl Program for GpuProgram {
         let Self { max_hostmem, display, virgl, render_node } = self;
         let has_3d = virgl.is_some();
         let display = display.unwrap_or_default();
+        if let Some(node) = &render_node {
+            virgl::check_node(node)?;
+        }
         let mut needs = Needs { calls: vec![calls::DISPLAY], ..Needs::default() };
         if has_3d {
             virgl::set_environment(render_node.is_some())?;
@@ -93,7 +96,9 @@ impl Program for GpuProgram {
         // What the guest draws itself may go without a copy as well.
         let exporter = if display.wants_dmabufs(has_3d && render_node.is_some()) {
             let opened = Exporter::open();
-            opened.inspect_err(|error| warn!("what no GPU draws goes as pixels: {}: {error}", udmabuf::PATH)).ok()
+            // Where it was asked for, that is worth a word.
+            let level = if display == DisplayMode::Dmabuf { Level::Warn } else { Level::Info };
+            opened.inspect_err(|error| log!(level, "what no GPU draws goes as pixels: {}: {error}", udmabuf::PATH)).ok()
         } else {
             None
         };
@@ -102,11 +107,7 @@ impl Program for GpuProgram {
         }
         let max_hostmem = max_hostmem.unwrap_or(if has_3d { MAX_HOSTMEM_3D } else { MAX_HOSTMEM });
         start.serve(needs, || {
-            let renderer = match (has_3d, &render_node) {
-                (true, node) => Some(Renderer::open(node.as_deref())?),
-                (false, Some(node)) => virgl::check_node(node).map(|()| None)?,
-                (false, None) => None,
-            };
+            let renderer = if has_3d { Some(Renderer::open(render_node.as_deref())?) } else { None };
             let mut gpu = Gpu::new(Options { max_hostmem, renderer, display });
             if let Some(exporter) = exporter {
                 gpu.export_by(exporter);

@@ -68,9 +68,10 @@ impl Backing {
         self.len() == 0
     }
 
-    /// Bytes of host memory that a backing of so many entries takes.
+    /// Bytes of host memory that a backing of so many entries takes, its list for the renderer included.
     pub fn cost(entries: u32) -> u64 {
-        u64::from(entries).saturating_mul((size_of::<Entry>() + size_of::<Run>()) as u64)
+        const FOR_RENDERER: usize = 24;
+        u64::from(entries).saturating_mul((size_of::<Entry>() + size_of::<Run>() + FOR_RENDERER) as u64)
     }
 
     /// The pieces of memory that it is: the region that keeps each mapped, where it begins, its bytes.

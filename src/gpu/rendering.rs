@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use log::{Level, debug};
 
+use super::backing::Backing;
 use super::budget::{Budget, Charge};
 use super::command::{Create3d, CtxCreate, ResourceId, SUBMIT_3D_COMMANDS, Status, Transfer3d};
 use super::dmabuf::Dmabuf;
@@ -213,7 +214,7 @@ impl Rendering {
         if ctx != 0 {
             self.check_context(ctx)?;
         }
-        if resource.backing().is_none_or(|backing| backing.is_empty()) {
+        if resource.backing().is_none_or(Backing::is_empty) {
             return Err(Status::ErrUnspec);
         }
         resource.texture.as_ref().ok_or(Status::ErrInvalidResourceId)

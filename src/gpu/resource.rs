@@ -340,8 +340,8 @@ impl Resource {
     ///
     /// # Errors
     /// A rectangle that does not lie in the resource, rows that do not lie in the backing, no backing.
-    pub fn check_transfer(&self, view: &View, rect: &Rect, offset: u64) -> Result<(), Status> {
-        let backing = self.backing().ok_or(Status::ErrUnspec)?;
+    pub fn check_transfer(&self, rect: &Rect, offset: u64) -> Result<(), Status> {
+        let (Pixels::Copy(view), Some(backing)) = (&self.pixels, self.backing()) else { return Err(Status::ErrUnspec) };
         let image = view.image();
         if !image.rect().contains(rect) {
             return Err(Status::ErrInvalidParameter);

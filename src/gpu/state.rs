@@ -380,7 +380,7 @@ impl State {
             }
             // They may use any resource that the renderer has.
             Command::Submit3d { .. } | Command::TransferToHost3d(_) | Command::TransferFromHost3d(_) => {
-                !self.resources.get(&pull.id).is_some_and(|resource| resource.texture.is_some())
+                self.resources.get(&pull.id).is_none_or(|resource| resource.texture.is_none())
             }
             Command::Unref { resource_id }
             | Command::CtxAttachResource { resource_id }
@@ -413,8 +413,10 @@ impl State {
 
     fn transfer(&mut self, rect: Rect, offset: u64, id: ResourceId) -> Result<(), Status> {
         let resource = self.resource(id)?;
-        let Pixels::Copy(view) = &resource.pixels else { return self.transfer_2d_of_other(rect, offset, id) };
-        resource.check_transfer(view, &rect, offset)?;
+        if !matches!(resource.pixels, Pixels::Copy(_)) {
+            return self.transfer_2d_of_other(rect, offset, id);
+        }
+        resource.check_transfer(&rect, offset)?;
         if !rect.is_empty() {
             self.pull = Some(Pull { id, rect, offset, flush: None });
         }

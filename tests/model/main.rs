@@ -130,7 +130,7 @@ impl BackEnd {
         let folder = TempDir::new().unwrap();
         let listener = socket::listen(&folder.join("socket")).unwrap();
         std::thread::spawn(move || {
-            let mut gpu = Gpu::new(gpu::Options { max_hostmem: LIMIT, ..gpu::Options::default() });
+            let mut gpu = Gpu::new(gpu::Options::new(LIMIT));
             gpu.export_by(Exporter::of_memfds());
             backend::serve(gpu, Endpoint::Listening(listener), SignalFd::new(&SigSet::empty()).unwrap())
         });

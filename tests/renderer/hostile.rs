@@ -5,7 +5,7 @@ use vhost_seat::gpu::virgl::{Refused, Renderer};
 
 use crate::Case;
 use crate::support::{
-    BIND_VERTICES, BUFFER, TEXTURE_2D_ARRAY, backing, clear, commands, memory, picture, read, telling, transfer,
+    BIND_VERTICES, BUFFER, TEXTURE_2D_ARRAY, backing, buffer, clear, commands, memory, picture, read, telling, transfer,
 };
 
 pub const CASES: &[Case] = &[
@@ -17,7 +17,7 @@ pub const CASES: &[Case] = &[
     ("absurd_transfers_are_refused", absurd),
     ("a_buffer_gives_no_more_than_its_bytes", elements),
     ("a_texture_is_gone_from_contexts_that_used_it", dropped),
-    ("export_without_a_gpu_is_refused", export),
+    ("a_texture_is_exported_from_a_gpu_and_from_nowhere_else", export),
 ];
 
 fn numbers(renderer: &mut Renderer) {
@@ -189,6 +189,15 @@ fn dropped(renderer: &mut Renderer) {
 }
 
 fn export(renderer: &mut Renderer) {
-    let texture = renderer.create_texture(&picture(1, 16, 16)).unwrap();
-    assert_eq!(renderer.export(&texture).unwrap_err(), Refused);
+    let texture = renderer.create_texture(&picture(1, 64, 16)).unwrap();
+    let bytes = renderer.create_texture(&buffer(2, 4096)).unwrap();
+    assert_eq!(renderer.export(&bytes).unwrap_err(), Refused);
+    if crate::node().is_none() {
+        assert_eq!(renderer.export(&texture).unwrap_err(), Refused);
+        return;
+    }
+    let dmabuf = renderer.export(&texture).unwrap();
+    // DRM_FORMAT_ARGB8888.
+    assert_eq!((dmabuf.width, dmabuf.height, dmabuf.fourcc, dmabuf.y_0_top), (64, 16, 0x3432_5241, false));
+    assert!(dmabuf.stride >= 64 * 4);
 }

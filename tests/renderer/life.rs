@@ -14,7 +14,7 @@ pub const CASES: &[Case] = &[
 ];
 
 fn second(renderer: &mut Renderer) {
-    assert!(matches!(Renderer::open(None), Err(OpenError::Again)));
+    assert!(matches!(Renderer::open(crate::node().as_deref()), Err(OpenError::Again)));
     let texture = renderer.create_texture(&picture(1, 4, 4)).unwrap();
     renderer.read_back(&texture, &Rect::of_size(4, 4), &mut [0; 64]).unwrap();
 }
@@ -30,10 +30,10 @@ fn no_node(_: &mut Renderer) {
 pub fn again(mut renderer: Renderer) {
     let texture = renderer.create_texture(&picture(1, 4, 4)).unwrap();
     drop(renderer);
-    assert!(matches!(Renderer::open(None), Err(OpenError::Again)), "a texture is left");
+    assert!(matches!(Renderer::open(crate::node().as_deref()), Err(OpenError::Again)), "a texture is left");
     drop(texture);
     for _ in 0..3 {
-        let mut renderer = Renderer::open(None).unwrap();
+        let mut renderer = Renderer::open(crate::node().as_deref()).unwrap();
         assert_eq!(renderer.capsets().len(), 2);
         let texture = renderer.create_texture(&picture(1, 4, 4)).unwrap();
         renderer.write(&texture, &Rect::of_size(4, 4), &[3; 64]).unwrap();

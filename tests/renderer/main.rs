@@ -2,6 +2,8 @@
 //!
 //! One process has one renderer, of one thread, opened before there are others: so this runner knows no threads. The cases
 //! run one after the other, each with the renderer that the first one opened, but for those that open their own.
+//!
+//! `SEAT_RENDER_NODE=/dev/dri/renderD128` has them run on that GPU.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,10 +25,19 @@ mod textures;
 use std::any::Any;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use vhost_seat::gpu::virgl::{OpenError, Renderer};
 use vhost_seat::sandbox::{Needs, Sandbox, Strictness, calls};
+
+/// The variable that names a GPU.
+const NODE: &str = "SEAT_RENDER_NODE";
+
+/// The GPU that is to be tested.
+fn node() -> Option<PathBuf> {
+    std::env::var_os(NODE).map(PathBuf::from)
+}
 
 /// A case, by its name.
 type Case = (&'static str, fn(&mut Renderer));
@@ -53,7 +64,7 @@ fn main() -> ExitCode {
     if cases.is_empty() && !wanted(LAST) && !wanted(CONFINED) {
         return ExitCode::SUCCESS;
     }
-    let mut renderer = match if inside { open_inside() } else { Renderer::open(None) } {
+    let mut renderer = match if inside { open_inside() } else { Renderer::open(node().as_deref()) } {
         Ok(renderer) => renderer,
         Err(error @ (OpenError::Library(_) | OpenError::Start { .. })) if std::env::var_os("CI").is_none() => {
             let _ = writeln!(std::io::stderr(), "SKIPPED, not on this machine: {error}");
@@ -79,10 +90,10 @@ fn main() -> ExitCode {
 /// As the program opens it.
 fn open_inside() -> Result<Renderer, OpenError> {
     let mut needs = Needs { calls: calls::COMMON.to_vec(), ..Needs::default() };
-    needs.add_renderer(None);
+    needs.add_renderer(node().as_deref());
     let mut sandbox = Sandbox::prepare(&needs, Strictness::BestEffort).unwrap();
     sandbox.give_up_rights().unwrap();
-    let renderer = Renderer::open(None)?;
+    let renderer = Renderer::open(node().as_deref())?;
     sandbox.enter("renderer").unwrap();
     Ok(renderer)
 }

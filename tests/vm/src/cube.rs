@@ -42,7 +42,7 @@ pub fn fault(screen: &Image) -> Option<String> {
         return Some(format!("the corners are not grey but {corners:06x?}"));
     }
     match screen.colours() {
-        few @ ..COLOURS_MIN => return Some(format!("{few} colours are too few for a cube")),
+        few @ ..COLOURS_MIN => Some(format!("{few} colours are too few for a cube")),
         _ => shape_fault(screen, ground).or_else(|| hand_fault(screen, ground)),
     }
 }
