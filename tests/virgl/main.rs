@@ -27,6 +27,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod garbage;
 mod scene;
 mod seat;
 mod sheet;

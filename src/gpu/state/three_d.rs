@@ -10,6 +10,8 @@ use crate::vhost_proto::memory::GuestMemory;
 /// What a SUBMIT_3D takes, in pixels copied: at least, and for each 4 bytes. Nobody knows what it really takes.
 const WORK_OF_SUBMIT: u64 = 256 * 1024;
 const WORK_OF_WORD: u64 = 64;
+/// What a transfer is counted as at the most: more than any turn has.
+const MOST_WORK: u64 = 1 << 40;
 
 impl State {
     /// Does what a 3D command says in the context of that id.
@@ -65,7 +67,9 @@ impl State {
         let rendering = self.rendering.as_mut().ok_or(Status::ErrUnspec)?;
         let resource = self.resources.get(&transfer.resource_id).ok_or(Status::ErrInvalidResourceId)?;
         let region = &transfer.region;
-        self.work += Rect::of_size(region.width, region.height).area().saturating_mul(u64::from(region.depth.max(1)));
+        let area = Rect::of_size(region.width, region.height).area();
+        // The guest's numbers, which are checked later.
+        self.work += area.saturating_mul(region.depth.max(1).into()).min(MOST_WORK);
         if to_host { rendering.to_host(ctx, resource, transfer) } else { rendering.from_host(ctx, resource, transfer) }
     }
 
