@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use seat_frontend::control::{DeviceKind, FrontEnd, Qemu, Start, feature};
 use seat_frontend::display::{DisplayConfig, DrainThread, Totals};
 use seat_frontend::gpu::{Backing, Command, GpuDriver, GpuOptions, Rect, format};
-use seat_frontend::machine::LINUX_FEATURES;
+use seat_frontend::machine::LINUX_3D_FEATURES;
 use seat_frontend::memory::GuestMemory;
 use seat_frontend::program::Program;
 use seat_frontend::{Deadline, wait_readable};
@@ -46,7 +46,7 @@ impl Guest {
         front.start(&Start {
             memory: memory.regions(),
             rings: &driver.rings(),
-            features: LINUX_FEATURES & (offer.features | transport),
+            features: LINUX_3D_FEATURES & (offer.features | transport),
             gpu_socket: Some(socket.as_fd()),
         })?;
         driver.display_info()?;
@@ -136,7 +136,12 @@ pub struct Vm {
 impl Vm {
     /// Starts `binary` and boots a guest with `memory` bytes of RAM on it.
     pub fn boot(binary: &Path, memory: u64) -> Result<Vm> {
-        let (program, front) = Program::on_fd(binary, &[])?;
+        Vm::boot_with(binary, &[], memory)
+    }
+
+    /// The same, with arguments.
+    pub fn boot_with(binary: &Path, arguments: &[&str], memory: u64) -> Result<Vm> {
+        let (program, front) = Program::on_fd(binary, arguments)?;
         let guest = Guest::boot(front, &GuestMemory::flat(memory)?)?;
         Ok(Vm { program, guest })
     }

@@ -27,9 +27,11 @@ pub fn soon() -> Deadline {
     Deadline::after(PATIENCE)
 }
 
-/// A listening program.
+/// A listening program. All of them have what `VHOST_SEAT_ARGUMENTS` says as well: `--virgl`, for one.
 pub fn program(arguments: &[&str]) -> Program {
-    Program::listening(BINARY, arguments, soon()).unwrap()
+    let more = std::env::var("VHOST_SEAT_ARGUMENTS").unwrap_or_default();
+    let arguments: Vec<&str> = arguments.iter().copied().chain(more.split_whitespace()).collect();
+    Program::listening(BINARY, &arguments, soon()).unwrap()
 }
 
 /// Checks a bound of a process's memory. Under AddressSanitizer, which keeps what was freed and a shadow of everything,

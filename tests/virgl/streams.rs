@@ -1,11 +1,11 @@
 //! Random streams of virgl commands: whatever they are ([`crate::garbage`]), they are answered, the program goes on, and the next guest sees what it draws. A run follows from its
 //! seed: `VHOST_SEAT_SEED=7 cargo test --test virgl streams` runs that one alone, `VHOST_SEAT_STEPS` says of how many streams.
 
+use seat_frontend::Error;
 use seat_frontend::gpu::three_d::{bind, target};
 use seat_frontend::gpu::{Backing, Command, Fence, Rect, Response, Texture, resp};
 use seat_frontend::machine::GpuMachine;
 use seat_frontend::program::Program;
-use seat_frontend::Error;
 
 use crate::common::Seat;
 use crate::common::random::Random;

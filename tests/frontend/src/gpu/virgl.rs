@@ -26,8 +26,10 @@ pub mod ccmd {
     pub const CREATE_SUB_CTX: u8 = 29;
     pub const DESTROY_SUB_CTX: u8 = 30;
     pub const BIND_SHADER: u8 = 31;
+    pub const SET_SHADER_IMAGES: u8 = 35;
     pub const TRANSFER3D: u8 = 43;
     pub const END_TRANSFERS: u8 = 44;
+    pub const COPY_TRANSFER3D: u8 = 45;
     pub const CLEAR_TEXTURE: u8 = 47;
     /// The first number that no version has.
     pub const END: u8 = 64;
