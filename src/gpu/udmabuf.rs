@@ -187,8 +187,8 @@ fn create_list(device: &File, parts: &[Part<'_>]) -> io::Result<OwnedFd> {
 }
 
 fn new_descriptor(fd: i32) -> OwnedFd {
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it. Needed because an ioctl's answer
-    // is a number.
+    // SAFETY: this is called with the answer of one of the two ioctls above and with nothing else: the kernel has just made
+    // this descriptor for us, and nobody else knows of it. Needed because an ioctl's answer is a number.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 

@@ -41,7 +41,7 @@ pub type DebugCallback = unsafe extern "C" fn(format: *const c_char, arguments: 
 /// `virgl_log_callback_type`, of version 1.0.
 pub type LogCallback = unsafe extern "C" fn(level: u32, message: *const c_char, data: *mut c_void);
 
-/// `virgl_renderer_resource_info_ext`, of version 1.0.
+/// `virgl_renderer_resource_info_ext`, of version 1.0, with room behind it.
 #[repr(C)]
 pub struct ResourceInfoExt {
     pub version: c_int,
@@ -51,6 +51,8 @@ pub struct ResourceInfoExt {
     pub modifiers: u64,
     /// Windows alone has one.
     pub d3d_texture: *mut c_void,
+    /// Not the library's: EGL writes a modifier for each plane from `modifiers` on, and there can be four.
+    pub room: [u64; 3],
 }
 
 /// The structure's version that is known here.

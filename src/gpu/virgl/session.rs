@@ -88,10 +88,11 @@ impl Session {
         if !egl_knows(if node.is_some() { GBM } else { SURFACELESS })? {
             return Err(OpenError::Start { on_node: node.is_some() });
         }
-        messages::take(library);
-        if OPEN.swap(true, Ordering::Relaxed) {
+        // What an earlier session did, in whichever thread, is done before this one begins.
+        if OPEN.swap(true, Ordering::Acquire) {
             return Err(OpenError::Again);
         }
+        messages::take(library);
         let mut flags = c::VIRGL_RENDERER_USE_EGL | c::VIRGL_RENDERER_THREAD_SYNC;
         let has_node = node.is_some();
         if !has_node {
@@ -154,9 +155,10 @@ impl Session {
         if max_size == 0 {
             return None;
         }
-        let mut bytes = vec![0; max_size as usize].into_boxed_slice();
-        // SAFETY: of a set that it has, it fills as many bytes as it said.
-        unsafe { (self.library.virgl_renderer_fill_caps)(id, max_version, bytes.as_mut_ptr().cast()) };
+        let mut words = vec![0_u64; max_size.div_ceil(8) as usize];
+        // SAFETY: of a set that it has, it fills as many bytes as it said: a structure of numbers, aligned as they are.
+        unsafe { (self.library.virgl_renderer_fill_caps)(id, max_version, words.as_mut_ptr().cast()) };
+        let bytes: Box<[u8]> = words.into_iter().flat_map(u64::to_ne_bytes).take(max_size as usize).collect();
         // A set that is known but does not work here stays empty.
         bytes.iter().any(|byte| *byte != 0).then_some((Capset { id, max_version, max_size }, bytes))
     }
@@ -277,7 +279,7 @@ impl Drop for Session {
         unsafe { (self.library.virgl_renderer_cleanup)(self.cookie()) };
         // SAFETY: it came out of a box, and the library forgot it just now.
         drop(unsafe { Box::from_raw(self.callbacks.as_ptr()) });
-        OPEN.store(false, Ordering::Relaxed);
+        OPEN.store(false, Ordering::Release);
     }
 }
 
@@ -323,7 +325,8 @@ pub fn set_environment(on_node: bool) -> Result<(), OpenError> {
         if std::env::var_os(name).is_some_and(|is| is == value) {
             continue;
         }
-        if fs::read_dir("/proc/self/task").map_or(0, Iterator::count) != 1 {
+        let tasks = fs::read_dir("/proc/self/task").and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        if tasks.map_or(0, |tasks| tasks.len()) != 1 {
             return Err(OpenError::Threads(name));
         }
         // SAFETY: this is the only thread, as was just seen: nobody reads the environment meanwhile. There is no other way

@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::marker::PhantomData;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +35,12 @@ const FORMAT_BYTES: u32 = 64;
 /// Most samples of a texel; 0.10.4 does not know a limit.
 const MAX_SAMPLES: u32 = 64;
 
+/// Most planes of a picture: EGL writes numbers for each.
+const MAX_PLANES: usize = 4;
+
+/// Where EGL has written no descriptor; -1 is what it writes of a plane that shares another's.
+const UNWRITTEN: c_int = c_int::MIN;
+
 /// Which way the pixels go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -43,9 +50,11 @@ pub enum Direction {
 
 /// The other end of a transfer: a piece of memory of our own.
 #[derive(Clone, Copy, Debug)]
-pub struct Piece {
+pub struct Piece<'a> {
     start: *mut u8,
     len: usize,
+    is_writable: bool,
+    borrowed: PhantomData<&'a mut [u8]>,
 }
 
 /// The list of pieces that the library has, and what keeps them mapped.
@@ -140,8 +149,8 @@ impl Texture {
             return;
         }
         let attach = self.session.library().virgl_renderer_resource_attach_iov;
-        // SAFETY: the list, and the memory that it is of, are there until the library has let go of them: see detach. It is
-        // only read.
+        // SAFETY: the list, and the memory that it is of, are there until the library has let go of them: see detach. The
+        // list is only read; the memory is the guest's, who may find or write anything there.
         let answer = unsafe { attach(self.handle(), attached.pieces.as_mut_ptr().cast(), number) };
         if answer == 0 {
             self.attached = Some(attached);
@@ -154,7 +163,8 @@ impl Texture {
     pub fn detach(&mut self) {
         if self.attached.is_some() {
             let detach = self.session.library().virgl_renderer_resource_detach_iov;
-            // SAFETY: the texture is there; null asks for no answer. From here on the library has no pointer to the list.
+            // SAFETY: the texture is there; null asks for no answer. The library may read the memory once more, which is
+            // there still; after that it has no pointer to the list.
             unsafe { detach(self.handle(), ptr::null_mut(), ptr::null_mut()) };
             self.attached = None;
         }
@@ -185,8 +195,11 @@ impl Texture {
         direction: Direction,
         ctx: u32,
         transfer: &Transfer3d,
-        piece: Option<Piece>,
+        piece: Option<Piece<'_>>,
     ) -> Result<(), Refused> {
+        if direction == Direction::FromHost && piece.is_some_and(|piece| !piece.is_writable) {
+            return Err(Refused);
+        }
         let region = &transfer.region;
         let bytes = match (&piece, &self.attached) {
             (Some(piece), _) => piece.len as u64,
@@ -223,7 +236,13 @@ impl Texture {
     }
 
     /// Asks the library for a transfer that is sane.
-    fn copy(&self, direction: Direction, ctx: u32, transfer: &Transfer3d, piece: Option<Piece>) -> Result<(), Refused> {
+    fn copy(
+        &self,
+        direction: Direction,
+        ctx: u32,
+        transfer: &Transfer3d,
+        piece: Option<Piece<'_>>,
+    ) -> Result<(), Refused> {
         let mut region = virgl_box(&transfer.region);
         let region = (&raw mut region).cast();
         let mut own = piece.map(|piece| libc::iovec { iov_base: piece.start.cast(), iov_len: piece.len });
@@ -238,13 +257,13 @@ impl Texture {
             Direction::ToHost => {
                 let write = library.virgl_renderer_transfer_write_iov;
                 // SAFETY: the region lies in the texture, and both ends of the transfer are there while it lasts: a piece
-                // of ours whose borrow the caller holds, or what is attached. The library sees to it that it ends within
-                // them, and bounds.rs to it that its sums are right.
+                // of ours, which is borrowed, or what is attached. The library sees to it that it ends within them, and
+                // bounds.rs to it that its sums are right.
                 unsafe { write(id, ctx, level.cast_signed(), stride, layer_stride, region, offset, list, pieces) }
             }
             Direction::FromHost => {
                 let read = library.virgl_renderer_transfer_read_iov;
-                // SAFETY: as above; a piece of ours is borrowed exclusively.
+                // SAFETY: as above; a piece of ours is borrowed exclusively, as `transfer` has seen.
                 unsafe { read(id, ctx, level, stride, layer_stride, region, offset, list, pieces.cast_signed()) }
             }
         };
@@ -268,21 +287,21 @@ impl Texture {
         (answer, info)
     }
 
-    /// The layout of its memory (`DRM_FORMAT_MOD_*`), where the library tells.
-    fn modifier(&self) -> Option<u64> {
+    /// How many planes it has, and the layout of their memory (`DRM_FORMAT_MOD_*`), where the library tells.
+    fn layout(&self) -> Option<(c_int, u64)> {
         let get = self.session.library().virgl_renderer_resource_get_info_ext?;
         // SAFETY: it is of numbers and a pointer, for all of which zero is a value.
         let mut info: ResourceInfoExt = unsafe { mem::zeroed() };
         info.version = RESOURCE_INFO_EXT_VERSION;
-        // SAFETY: it writes the structure, of this version.
+        // SAFETY: it writes the structure, of this version, and EGL modifiers of more planes into the room behind it.
         let answer = unsafe { get(self.handle(), &raw mut info) };
-        (answer == 0 && info.has_dmabuf_export).then_some(info.modifiers)
+        (answer == 0 && info.has_dmabuf_export).then_some((info.planes, info.modifiers))
     }
 
     /// Its memory, for others to map or to show.
     ///
     /// # Errors
-    /// There is no GPU, or it can't be exported.
+    /// There is no GPU, or it can't be exported, or not as one plane.
     pub(super) fn export(&self) -> Result<Dmabuf, Refused> {
         // Without a GPU, Mesa 22.3 crashes when it is asked.
         if !self.session.has_node() || self.made.target == TARGET_BUFFER {
@@ -294,15 +313,23 @@ impl Texture {
         if answer != 0 {
             return Err(Refused);
         }
-        let (mut fd, mut stride, mut offset) = (-1, 0, 0);
+        let (mut fds, mut strides, mut offsets) = ([UNWRITTEN; MAX_PLANES], [0; MAX_PLANES], [0; MAX_PLANES]);
         let export = self.session.library().virgl_renderer_get_fd_for_texture2;
-        // SAFETY: it writes the three numbers.
-        let answer = unsafe { export(info.tex_id, &raw mut fd, &raw mut stride, &raw mut offset) };
-        if answer != 0 || fd < 0 {
+        // SAFETY: the library has EGL write to these three, one number for each plane: there is room for as many as there
+        // can be.
+        let answer = unsafe { export(info.tex_id, fds.as_mut_ptr(), strides.as_mut_ptr(), offsets.as_mut_ptr()) };
+        if answer != 0 {
             return Err(Refused);
         }
-        // SAFETY: it was made for us just now.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let planes = fds.iter().filter(|fd| **fd != UNWRITTEN).count();
+        // SAFETY: each was made for us just now, and stands there once.
+        let fds = fds.map(|fd| (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) }));
+        let ([Some(fd), ..], [stride, ..], [offset, ..]) = (fds, strides, offsets) else { return Err(Refused) };
+        let layout = self.layout();
+        // A display is told of one plane.
+        if planes != 1 || layout.is_some_and(|(planes, _)| planes > 1) {
+            return Err(Refused);
+        }
         // Who shows it is not told of a place within it.
         let stride = u32::try_from(stride).ok().filter(|stride| *stride > 0 && offset == 0).ok_or(Refused)?;
         Ok(Dmabuf {
@@ -311,7 +338,7 @@ impl Texture {
             height: self.made.height,
             stride,
             fourcc: info.drm_fourcc.cast_unsigned(),
-            modifier: self.modifier(),
+            modifier: layout.map(|(_, modifier)| modifier),
             y_0_top: self.is_y_0_top(),
         })
     }
@@ -327,15 +354,15 @@ impl Drop for Texture {
     }
 }
 
-impl Piece {
-    /// A piece that is written into; used while `bytes` is borrowed.
-    pub fn of_mut(bytes: &mut [u8]) -> Self {
-        Self { start: bytes.as_mut_ptr(), len: bytes.len() }
+impl<'a> Piece<'a> {
+    /// A piece that is written into.
+    pub fn of_mut(bytes: &'a mut [u8]) -> Self {
+        Self { start: bytes.as_mut_ptr(), len: bytes.len(), is_writable: true, borrowed: PhantomData }
     }
 
     /// A piece that is read alone: for [`Direction::ToHost`].
-    pub fn of(bytes: &[u8]) -> Self {
-        Self { start: bytes.as_ptr().cast_mut(), len: bytes.len() }
+    pub fn of(bytes: &'a [u8]) -> Self {
+        Self { start: bytes.as_ptr().cast_mut(), len: bytes.len(), is_writable: false, borrowed: PhantomData }
     }
 }
 
