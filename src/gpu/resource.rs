@@ -208,6 +208,9 @@ impl Image {
     }
 }
 
+/// Targets of textures that can be one picture (`PIPE_TEXTURE_2D`, `PIPE_TEXTURE_RECT`).
+const FLAT: [u32; 2] = [2, 5];
+
 /// A resource.
 #[derive(Debug)]
 pub struct Resource {
@@ -215,6 +218,8 @@ pub struct Resource {
     pub pixels: Pixels,
     /// The renderer's: of a 3D resource always, of another one since a context attached it.
     pub texture: Option<Texture>,
+    /// What the renderer's costs beside the pixels here.
+    texture_charge: Option<Charge>,
     backing: Option<(Backing, Charge)>,
     /// The backing's pages as a DMABUF.
     shared: Shared,
@@ -247,7 +252,9 @@ pub struct Drawn {
     /// The host copy that is shown of it.
     pub view: Option<View>,
     /// What came of the first attempt to share it with a display.
-    pub shared: Option<Option<Rc<Dmabuf>>>,
+    pub shared: Option<Option<(Rc<Dmabuf>, Rc<()>)>>,
+    /// Whether it is one picture, of one sample a pixel: others are not shown.
+    is_flat: bool,
     _charge: Charge,
 }
 
@@ -264,7 +271,16 @@ enum Shared {
 
 impl Resource {
     fn new(pixels: Pixels) -> Self {
-        Self { pixels, texture: None, backing: None, shared: Shared::No, shown_on: 0, was_shown: false, uuid: None }
+        Self {
+            pixels,
+            texture: None,
+            texture_charge: None,
+            backing: None,
+            shared: Shared::No,
+            shown_on: 0,
+            was_shown: false,
+            uuid: None,
+        }
     }
 
     /// A 2D resource, black and without backing.
@@ -278,7 +294,8 @@ impl Resource {
     /// A 3D resource, which was charged for.
     pub fn new_3d(args: &Create3d, texture: Texture, charge: Charge) -> Self {
         let Create3d { width, height, format, .. } = *args;
-        let drawn = Drawn { width, height, format, view: None, shared: None, _charge: charge };
+        let is_flat = FLAT.contains(&args.target) && args.depth <= 1 && args.array_size <= 1 && args.nr_samples <= 1;
+        let drawn = Drawn { width, height, format, view: None, shared: None, is_flat, _charge: charge };
         Self { texture: Some(texture), ..Self::new(Pixels::Texture(drawn)) }
     }
 
@@ -287,11 +304,11 @@ impl Resource {
         Self::new(Pixels::Blob(blob))
     }
 
-    /// Its size in pixels; a blob has none of its own.
+    /// Its size in pixels; a blob has none of its own, and a texture that is more than one picture can't be shown.
     pub fn size(&self) -> Option<Rect> {
         match &self.pixels {
             Pixels::Copy(view) => Some(view.image().rect()),
-            Pixels::Texture(drawn) => Some(Rect::of_size(drawn.width, drawn.height)),
+            Pixels::Texture(drawn) => drawn.is_flat.then(|| Rect::of_size(drawn.width, drawn.height)),
             Pixels::Blob(_) => None,
         }
     }
@@ -388,11 +405,12 @@ impl Resource {
     }
 
     /// The renderer has it as well from now on.
-    pub fn set_texture(&mut self, mut texture: Texture) {
+    pub fn set_texture(&mut self, mut texture: Texture, charge: Charge) {
         if let Some(backing) = self.backing() {
             texture.attach(backing);
         }
         self.texture = Some(texture);
+        self.texture_charge = Some(charge);
     }
 
     /// The guest's memory map is another now.

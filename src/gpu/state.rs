@@ -298,12 +298,14 @@ impl State {
             return self.show_late(scanout_id, id, rect);
         }
         let shared = self.exporter.as_ref().and_then(|exporter| resource.share(exporter));
-        if !shared.is_some_and(|buffer| scanout.show_dmabuf(id, buffer, rect)) {
+        if shared.is_some_and(|buffer| scanout.show_dmabuf(id, buffer, rect)) {
+            self.shown_instead(scanout_id, before, id);
+        } else {
             // Perhaps a part that can't be shown in place.
             self.unshare(id);
-            self.show_copy(scanout_id, id, rect)?;
+            let image = self.resource(id)?.image().map(Rc::clone).ok_or(Status::ErrUnspec)?;
+            self.show_image(scanout_id, id, &image, rect)?;
         }
-        self.shown_instead(scanout_id, before, id);
         if !self.flush_with_pull(rect, id) {
             // What is put on a scanout is seen at once.
             flush_all(&mut self.scanouts, 1 << scanout_id.0, rect);
