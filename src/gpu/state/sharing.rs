@@ -6,6 +6,7 @@ use super::{State, shown_on};
 use crate::gpu::command::{ResourceId, ScanoutId, Status};
 use crate::gpu::rect::Rect;
 use crate::gpu::resource::Image;
+use crate::gpu::scanout::Scanout;
 use crate::gpu::tiles::{TILE_H, TILE_W};
 
 impl State {
@@ -43,7 +44,7 @@ impl State {
         let Some(image) = resource.image().map(Rc::clone) else { return };
         let bits = resource.shown_on;
         for number in (0..).map(ScanoutId).take(self.scanouts.len()).filter(|number| bits & 1 << number.0 != 0) {
-            let shown = self.scanouts.get(number.0 as usize).and_then(|scanout| scanout.shown_rect());
+            let shown = self.scanouts.get(number.0 as usize).and_then(Scanout::shown_rect);
             let Some(rect) = shown else { continue };
             // Without the memory for it what is shown stays: the display has the pages still.
             let _ = self.show_image(number, id, &image, rect);
