@@ -17,6 +17,7 @@ pub mod dmabuf;
 pub mod edid;
 pub mod fences;
 pub mod frames;
+pub mod image;
 pub mod link;
 pub mod pixel;
 pub mod pointer;

@@ -8,8 +8,9 @@ use std::rc::Rc;
 use super::{State, flush_all, shown_on};
 use crate::gpu::blob::Frame;
 use crate::gpu::command::{Command, ResourceId, ScanoutId, Status};
+use crate::gpu::image::Image;
 use crate::gpu::rect::Rect;
-use crate::gpu::resource::{Image, Pixels};
+use crate::gpu::resource::Pixels;
 use crate::gpu::tiles::TileMap;
 use crate::gpu::view::View;
 

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::{State, shown_on};
 use crate::gpu::command::{ResourceId, ScanoutId, Status};
+use crate::gpu::image::Image;
 use crate::gpu::rect::Rect;
-use crate::gpu::resource::Image;
 use crate::gpu::scanout::Scanout;
 use crate::gpu::tiles::{TILE_H, TILE_W};
 
