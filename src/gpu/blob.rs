@@ -7,9 +7,10 @@ use std::rc::Rc;
 
 use super::budget::{Budget, Charge};
 use super::command::{CreateBlob, SetScanoutBlob, Status};
+use super::image::MAX_SIDE;
 use super::pixel::{Format, PIXEL};
 use super::rect::Rect;
-use super::resource::{MAX_SIDE, end_of};
+use super::resource::end_of;
 use super::view::View;
 
 /// VIRTIO_GPU_BLOB_MEM_GUEST: the memory is the guest's own.

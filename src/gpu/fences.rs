@@ -5,7 +5,9 @@
 //! answers to all before it on that timeline, so on each timeline answers stay in order, those of commands that the
 //! renderer has no part in too.
 //!
-//! The guest's fence ids are only echoed: the renderer counts in our numbers ([`Point`]).
+//! The guest's fence ids are only echoed: the renderer counts in our numbers ([`Point`]), on one timeline. It has others, of
+//! contexts, which are not used: a context of virgl's has one ring only, so they would tell nothing else, and virglrenderer
+//! crashes where a context ends that has a fence of its own under way.
 
 use std::collections::VecDeque;
 
@@ -31,26 +33,15 @@ impl Timeline {
     }
 }
 
-/// A place in the renderer's work. When it is there, so is it at all earlier ones of the same kind (of the same ring).
+/// A place in the renderer's work: when it is there, all earlier ones are behind it. The numbers wrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Point {
-    /// In all of its work; the numbers wrap.
-    Global(u32),
-    /// In that of a context's ring.
-    Ring { ctx: u32, ring: u32, fence: u64 },
-}
+pub struct Point(pub u32);
 
 impl Point {
     /// Whether the renderer is here once it says that it is at `reached`.
     pub fn is_reached_at(self, reached: Self) -> bool {
-        match (self, reached) {
-            // Fewer than 2^31 are ever under way.
-            (Self::Global(own), Self::Global(reached)) => reached.wrapping_sub(own) < 1 << 31,
-            (Self::Ring { ctx, ring, fence }, Self::Ring { ctx: other_ctx, ring: other_ring, fence: reached }) => {
-                (ctx, ring) == (other_ctx, other_ring) && fence <= reached
-            }
-            _ => false,
-        }
+        // Fewer than 2^31 are ever under way.
+        reached.0.wrapping_sub(self.0) < 1 << 31
     }
 }
 
@@ -89,11 +80,6 @@ impl<T: Copy> Fences<T> {
         self.release(|waiting| waiting.point.is_reached_at(point), &mut give);
     }
 
-    /// A context is gone, and with it those who would tell how far it is.
-    pub fn context_gone(&mut self, gone: u32, mut give: impl FnMut(T)) {
-        self.release(|waiting| matches!(waiting.point, Point::Ring { ctx, .. } if ctx == gone), &mut give);
-    }
-
     /// Gives everything out, for there is no more time.
     pub fn give_up(&mut self, mut give: impl FnMut(T)) {
         self.release(|_| true, &mut give);
@@ -121,13 +107,9 @@ mod tests {
 
     const RING: Timeline = Timeline::Ring { ctx: 7, ring: 1 };
 
-    fn at(fence: u64) -> Point {
-        Point::Ring { ctx: 7, ring: 1, fence }
-    }
-
-    fn reached(fences: &mut Fences<u32>, point: Point) -> Vec<u32> {
+    fn reached(fences: &mut Fences<u32>, point: u32) -> Vec<u32> {
         let mut out = Vec::new();
-        fences.reached(point, |answer| out.push(answer));
+        fences.reached(Point(point), |answer| out.push(answer));
         out
     }
 
@@ -135,57 +117,35 @@ mod tests {
     fn a_point_brings_all_before_it_and_none_after_it() {
         let mut fences = Fences::default();
         for number in 1..=4 {
-            fences.wait(Timeline::Device, Point::Global(number), number * 10);
+            fences.wait(Timeline::Device, Point(number), number * 10);
         }
-        assert_eq!(reached(&mut fences, Point::Global(0)), [0; 0]);
-        assert_eq!(reached(&mut fences, Point::Global(2)), [10, 20]);
-        assert_eq!(reached(&mut fences, Point::Global(2)), [0; 0]);
-        assert_eq!(reached(&mut fences, Point::Global(9)), [30, 40]);
+        assert_eq!(reached(&mut fences, 0), [0; 0]);
+        assert_eq!(reached(&mut fences, 2), [10, 20]);
+        assert_eq!(reached(&mut fences, 2), [0; 0]);
+        assert_eq!(reached(&mut fences, 9), [30, 40]);
     }
 
     #[test]
     fn numbers_wrap() {
         let mut fences = Fences::default();
-        fences.wait(Timeline::Device, Point::Global(u32::MAX), 1);
-        fences.wait(Timeline::Device, Point::Global(0), 2);
-        assert_eq!(reached(&mut fences, Point::Global(u32::MAX)), [1]);
-        assert_eq!(reached(&mut fences, Point::Global(3)), [2]);
+        fences.wait(Timeline::Device, Point(u32::MAX), 1);
+        fences.wait(RING, Point(0), 2);
+        assert_eq!(reached(&mut fences, u32::MAX), [1]);
+        assert_eq!(reached(&mut fences, 3), [2]);
     }
 
     #[test]
-    fn timelines_do_not_wait_for_each_other() {
-        let mut fences = Fences::default();
-        fences.wait(Timeline::Device, Point::Global(1), 1);
-        fences.wait(RING, at(1), 2);
-        fences.wait(Timeline::Ring { ctx: 7, ring: 2 }, Point::Ring { ctx: 7, ring: 2, fence: 1 }, 3);
-        assert_eq!(reached(&mut fences, at(5)), [2]);
-        assert_eq!(reached(&mut fences, Point::Global(5)), [1]);
-        assert_eq!(reached(&mut fences, Point::Ring { ctx: 8, ring: 2, fence: 5 }), [0; 0]);
-        assert_eq!(reached(&mut fences, Point::Ring { ctx: 7, ring: 2, fence: 1 }), [3]);
-    }
-
-    #[test]
-    fn what_needs_no_renderer_waits_for_the_last_of_its_timeline() {
+    fn what_needs_no_renderer_waits_for_the_last_of_its_timeline_and_no_other() {
         let mut fences = Fences::default();
         assert_eq!(fences.last_on(Timeline::Device), None);
-        fences.wait(Timeline::Device, Point::Global(1), 1);
-        fences.wait(RING, at(1), 2);
-        fences.wait(Timeline::Device, Point::Global(2), 3);
-        assert_eq!(fences.last_on(Timeline::Device), Some(Point::Global(2)));
-        fences.wait(Timeline::Device, Point::Global(2), 4);
-        assert_eq!(reached(&mut fences, Point::Global(2)), [1, 3, 4]);
-        assert_eq!(fences.last_on(RING), Some(at(1)));
-    }
-
-    #[test]
-    fn a_context_that_goes_releases_its_own() {
-        let mut fences = Fences::default();
-        fences.wait(Timeline::Device, Point::Global(1), 1);
-        fences.wait(RING, at(1), 2);
-        fences.wait(RING, Point::Global(2), 3);
-        let mut out = Vec::new();
-        fences.context_gone(7, |answer| out.push(answer));
-        assert_eq!(out, [2], "the renderer still tells of global points");
-        assert_eq!(reached(&mut fences, Point::Global(2)), [1, 3]);
+        fences.wait(Timeline::Device, Point(1), 1);
+        fences.wait(RING, Point(2), 2);
+        fences.wait(Timeline::Device, Point(3), 3);
+        assert_eq!(fences.last_on(Timeline::Device), Some(Point(3)));
+        assert_eq!(fences.last_on(RING), Some(Point(2)));
+        assert_eq!(fences.last_on(Timeline::Ring { ctx: 7, ring: 2 }), None);
+        fences.wait(Timeline::Device, Point(3), 4);
+        assert_eq!(reached(&mut fences, 3), [1, 2, 3, 4]);
+        assert_eq!(fences.last_on(RING), None);
     }
 }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::command::ResourceId;
 use super::dmabuf::Dmabuf;
+use super::image::Image;
 use super::rect::{Rect, enclose};
-use super::resource::Image;
 use super::tiles::{Sweep, TileMap};
 
 /// What a scanout shows out of a DMABUF.

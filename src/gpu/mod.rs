@@ -17,6 +17,7 @@ pub mod dmabuf;
 pub mod edid;
 pub mod fences;
 pub mod frames;
+pub mod image;
 pub mod link;
 pub mod pixel;
 pub mod pointer;
@@ -348,7 +349,10 @@ impl Gpu {
     fn hear_renderer(&mut self, rings: &mut Rings<'_>) {
         let Some(rendering) = &mut self.state.rendering else { return };
         rendering.retire(|point| self.control.reached(point));
-        if let Some(ring) = rings.rings.get_mut(CONTROL) {
+        // What a transfer under way has to wait for it would be given back as well.
+        if let Some(ring) = rings.rings.get_mut(CONTROL)
+            && !self.state.is_pulling()
+        {
             self.control.give_back(ring, rings.memory);
         }
     }
@@ -420,6 +424,11 @@ impl Device for Gpu {
             self.progress = Some(registrar.watch(Source::Device(RENDERER_SOURCE), progress, Interest::Read)?);
         }
         Ok(())
+    }
+
+    /// Answers to fenced commands wait for the renderer, and others go ahead of them.
+    fn keeps_order(&self) -> bool {
+        self.state.rendering.is_none()
     }
 
     fn features(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use super::cursor;
 use super::display::wire::CURSOR_LEN;
-use super::resource::Image;
+use super::image::Image;
 
 /// One scanout's cursor.
 #[derive(Debug, Default)]

@@ -140,11 +140,9 @@ impl Queue {
                     state.finish_pull();
                 }
                 let outcome = state.execute(&header, &command, &self.chain, memory);
-                if header.is_fenced() {
-                    self.point = state.fence(Timeline::of(&header));
-                }
-                if matches!(command, Command::CtxDestroy) {
-                    self.fences.context_gone(header.ctx_id, |answer| self.answered.push(answer));
+                // The cursor queue gives the renderer nothing to do, and nobody tells it what is done.
+                if header.is_fenced() && !self.for_cursor {
+                    self.point = state.fence();
                 }
                 outcome
             }

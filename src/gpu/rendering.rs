@@ -13,10 +13,11 @@ use super::backing::Backing;
 use super::budget::{Budget, Charge};
 use super::command::{Create3d, CtxCreate, ResourceId, SUBMIT_3D_COMMANDS, Status, Transfer3d};
 use super::dmabuf::Dmabuf;
-use super::fences::{Point, Timeline};
+use super::fences::Point;
+use super::image::Image;
 use super::pixel::{self, Format, PIXEL};
 use super::rect::Rect;
-use super::resource::{Image, Pixels, Resource};
+use super::resource::{Pixels, Resource};
 use super::texel;
 use super::tiles::TileMap;
 use super::virgl::{Capset, Refused, Renderer, Retired, Texture};
@@ -24,10 +25,14 @@ use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::{log_within, logger};
 
-/// What a context is charged for: the renderer's state and that of the OpenGL context behind it.
-const CONTEXT_COST: u64 = 1 << 20;
+/// What a context is charged for: the renderer's state and that of the OpenGL context behind it (2.4 MiB, measured).
+const CONTEXT_COST: u64 = 3 << 20;
 /// Longest SUBMIT_3D, in bytes: QEMU's limit too. Mesa's have 256 KiB at the most.
 const MAX_COMMANDS: u32 = 4 << 20;
+/// Fences under way with which a flush does without one more.
+const FENCES_UNDER_WAY: u32 = 64;
+/// Textures that displays are handed at a time: each is a descriptor.
+const MAX_SHARED: usize = 128;
 /// What is kept of the buffer for commands between two of them.
 const KEPT_COMMANDS: usize = (256 << 10) / size_of::<u64>();
 /// Most pixels that are read back at a time.
@@ -50,13 +55,15 @@ pub struct Rendering {
     commands: Vec<u64>,
     /// Pixels on their way to or from the renderer.
     rows: Vec<u8>,
-    /// The numbers of the latest fences.
-    global: u32,
-    ring: u64,
+    /// The number of the latest fence, and of the latest that was reached.
+    fences: u32,
+    reached: u32,
     /// Whether work was handed over that no fence follows yet.
     busy: bool,
     /// Whether a display is handed the textures' own memory.
     shares: bool,
+    /// Held by each texture that is handed over.
+    shared: Rc<()>,
     complaints: logger::Budget,
 }
 
@@ -65,12 +72,13 @@ impl Rendering {
     pub fn new(renderer: Renderer, shares: bool) -> Self {
         Self {
             shares: shares && renderer.makes_dmabufs(),
+            shared: Rc::new(()),
             renderer,
             contexts: HashMap::new(),
             commands: Vec::new(),
             rows: Vec::new(),
-            global: 0,
-            ring: 0,
+            fences: 0,
+            reached: 0,
             busy: false,
             complaints: logger::Budget::new(1, Duration::from_secs(60)),
         }
@@ -88,6 +96,9 @@ impl Rendering {
         }
         self.contexts = HashMap::new();
         self.busy = false;
+        // They hold pixels of this guest.
+        self.rows = Vec::new();
+        self.commands = Vec::new();
     }
 
     /// The capability sets.
@@ -153,8 +164,15 @@ impl Rendering {
     /// CTX_ATTACH_RESOURCE. A 2D resource becomes a texture by that, with what is in its host copy.
     ///
     /// # Errors
-    /// No such context; a blob, with which the renderer can do nothing; whatever the renderer does not like.
-    pub fn attach(&mut self, ctx: u32, id: ResourceId, resource: &mut Resource) -> Result<(), Status> {
+    /// No such context; a blob, with which the renderer can do nothing; more memory than the budget has; whatever the
+    /// renderer does not like.
+    pub fn attach(
+        &mut self,
+        ctx: u32,
+        id: ResourceId,
+        resource: &mut Resource,
+        budget: &Rc<Budget>,
+    ) -> Result<(), Status> {
         self.check_context(ctx)?;
         if let (None, Pixels::Copy(view)) = (&resource.texture, &resource.pixels) {
             let (format, image) = (view.format(), Rc::clone(view.image()));
@@ -171,9 +189,10 @@ impl Rendering {
                 nr_samples: 0,
                 flags: Y_0_TOP,
             };
+            let charge = texel::cost(&args).and_then(|bytes| budget.charge(bytes)).ok_or(Status::ErrOutOfMemory)?;
             let texture = self.renderer.create_texture(&args).map_err(|Refused| Status::ErrUnspec)?;
             self.write(&texture, format, &image, image.rect());
-            resource.set_texture(texture);
+            resource.set_texture(texture, charge);
         }
         let texture = resource.texture.as_ref().ok_or(Status::ErrUnspec)?;
         self.renderer.attach_resource(ctx, texture);
@@ -257,52 +276,45 @@ impl Rendering {
     }
 
     /// Has the renderer tell when all that was handed over until now is done. `None` where it refuses.
-    pub fn fence(&mut self, timeline: Timeline) -> Option<Point> {
-        if let Timeline::Ring { ctx, ring } = timeline
-            && self.contexts.contains_key(&ctx)
-        {
-            self.ring = self.ring.wrapping_add(1);
-            let (ring, fence) = (u32::from(ring), self.ring);
-            if self.renderer.fence_on(ctx, ring, fence).is_ok() {
-                return Some(Point::Ring { ctx, ring, fence });
-            }
-        }
-        // What is done on the whole is done on each ring.
-        self.global = self.global.wrapping_add(1);
-        self.renderer.fence(self.global).ok().map(|()| Point::Global(self.global))
+    pub fn fence(&mut self) -> Option<Point> {
+        self.fences = self.fences.wrapping_add(1);
+        self.renderer.fence(self.fences).ok().map(|()| Point(self.fences))
     }
 
     /// Gives out what the renderer has come to since this was asked last.
     pub fn retire(&mut self, mut each: impl FnMut(Point)) {
+        let reached = &mut self.reached;
         self.renderer.retire(&mut |retired| {
-            each(match retired {
-                Retired::Global(number) => Point::Global(number),
-                Retired::Ring { ctx, ring, fence } => Point::Ring { ctx, ring, fence },
-            });
+            if let Retired::Global(number) = retired {
+                *reached = number;
+                each(Point(number));
+            }
         });
     }
 
     /// The memory of a texture, for displays to show; `None` where they are shown pixels.
     pub fn share(&mut self, resource: &mut Resource) -> Option<Rc<Dmabuf>> {
         let Resource { pixels: Pixels::Texture(drawn), texture: Some(texture), .. } = resource else { return None };
-        if !self.shares {
+        if !self.shares || drawn.shared.is_none() && Rc::strong_count(&self.shared) > MAX_SHARED {
             return None;
         }
-        let Self { renderer, complaints, .. } = self;
+        let Self { renderer, complaints, shared: count, .. } = self;
         let shared = drawn.shared.get_or_insert_with(|| {
-            let shared = renderer.export(texture).map(Rc::new).ok();
+            let shared = renderer.export(texture).ok().map(|buffer| (Rc::new(buffer), Rc::clone(count)));
             if shared.is_none() {
                 log_within!(complaints, Level::Warn, "a texture can't be shared with the display and goes as pixels");
             }
             shared
         });
-        shared.as_ref().map(Rc::clone)
+        shared.as_ref().map(|(buffer, _)| Rc::clone(buffer))
     }
 
     /// Has the GPU begin what was asked so far: somebody else is about to look at it.
     pub fn flush(&mut self) {
-        // A fence that nobody waits for does that.
-        let _ = self.fence(Timeline::Device);
+        // A fence that nobody waits for does that. A guest can flush as often as it likes, so there are not many of them.
+        if self.fences.wrapping_sub(self.reached) < FENCES_UNDER_WAY {
+            let _ = self.fence();
+        }
     }
 
     /// Brings what a transfer changed of a 2D resource to the texture that it is as well, if it is one.

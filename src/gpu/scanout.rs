@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use super::command::{ResourceId, Status};
 use super::dmabuf::Dmabuf;
 use super::frames::Frames;
+use super::image::{self, Image};
 use super::rect::{Rect, enclose};
-use super::resource::{self, Image};
 use super::tiles::{Sweep, TILE_H, TILE_W, TileMap};
 
 /// How long a guest waits for a display that does not take a frame: as long as QEMU does before it says that a window
@@ -138,7 +138,7 @@ impl Scanout {
         match &mut self.content {
             Some(Content::Pixels(shown)) if Rc::ptr_eq(&shown.image, image) && shown.rect == rect => {}
             Some(Content::Pixels(shown)) if shown.image.rect() == image.rect() && shown.rect == rect => {
-                read = resource::mark_difference(&shown.image, image, &mut shown.stale);
+                read = image::mark_difference(&shown.image, image, &mut shown.stale);
                 if let Some(under_way) = self.under_way {
                     // The rest of it is read from the old image, which the guest may draw into from now on.
                     shown.stale.mark_rect(&under_way);

@@ -10,20 +10,29 @@ use super::command::Create3d;
 const BUFFER: u32 = 0;
 /// What a texture takes beside its texels, in the renderer and in the driver.
 const OVERHEAD: u64 = 4096;
+/// What a row's bytes, and the number of rows, are multiples of.
+const ROW: u64 = 64;
+const ROWS: u64 = 4;
 
 /// Bytes that a 3D resource is charged for; `None` where they are too many to count.
 pub fn cost(args: &Create3d) -> Option<u64> {
-    let bytes = if args.target == BUFFER {
-        u64::from(args.width)
-    } else {
-        let mut bytes = u64::from(size(args.format));
-        for factor in [args.width, args.height, args.depth, args.array_size, args.nr_samples] {
-            bytes = bytes.checked_mul(u64::from(factor.max(1)))?;
-        }
-        // All smaller levels together are a third of the first one.
-        if args.last_level > 0 { bytes.checked_add(bytes / 3)? } else { bytes }
-    };
+    let bytes = if args.target == BUFFER { u64::from(args.width) } else { texels(args)? };
     bytes.checked_add(OVERHEAD)
+}
+
+/// Bytes of all levels, layers and samples. Rows and their number are rounded up: a texture of one column takes as much as
+/// one of sixteen (seen in Mesa's software driver).
+fn texels(args: &Create3d) -> Option<u64> {
+    let size = u64::from(size(args.format));
+    let mut all: u64 = 0;
+    // No side has more halves.
+    for level in 0..=args.last_level.min(31) {
+        let side = |side: u32| u64::from(side.checked_shr(level).unwrap_or(0).max(1));
+        let row = side(args.width).checked_mul(size)?.checked_next_multiple_of(ROW)?;
+        let rows = side(args.height).checked_next_multiple_of(ROWS)?;
+        all = all.checked_add(row.checked_mul(rows)?.checked_mul(side(args.depth))?)?;
+    }
+    all.checked_mul(u64::from(args.array_size.max(1)))?.checked_mul(u64::from(args.nr_samples.max(1)))
 }
 
 /// Bytes of a texel of that format (`enum virgl_formats`), or a little more.
@@ -89,12 +98,23 @@ mod tests {
 
     #[test]
     fn a_texture_costs_its_texels() {
-        assert_eq!(cost(&PLAIN), Some(4000 + OVERHEAD));
-        assert_eq!(cost(&Create3d { format: 64, ..PLAIN }), Some(1000 + OVERHEAD));
-        assert_eq!(cost(&Create3d { format: 31, ..PLAIN }), Some(16_000 + OVERHEAD));
-        assert_eq!(cost(&Create3d { format: 94, ..PLAIN }), Some(8000 + OVERHEAD));
-        assert_eq!(cost(&Create3d { nr_samples: 4, array_size: 6, last_level: 3, ..PLAIN }), Some(128_000 + OVERHEAD));
+        let wide = Create3d { width: 128, height: 12, ..PLAIN };
+        assert_eq!(cost(&wide), Some(128 * 12 * 4 + OVERHEAD));
+        assert_eq!(cost(&Create3d { format: 64, ..wide }), Some(128 * 12 + OVERHEAD));
+        assert_eq!(cost(&Create3d { format: 31, ..wide }), Some(128 * 12 * 16 + OVERHEAD));
+        assert_eq!(cost(&Create3d { format: 94, ..wide }), Some(128 * 12 * 8 + OVERHEAD));
+        assert_eq!(cost(&Create3d { nr_samples: 4, array_size: 6, ..wide }), Some(24 * 128 * 12 * 4 + OVERHEAD));
+        assert_eq!(cost(&Create3d { depth: 3, ..wide }), Some(3 * 128 * 12 * 4 + OVERHEAD));
         assert_eq!(cost(&Create3d { target: 0, width: 77, height: 1, ..PLAIN }), Some(77 + OVERHEAD));
+    }
+
+    #[test]
+    fn thin_ones_cost_what_they_take_and_not_what_they_show() {
+        let thin = Create3d { format: 64, width: 1, height: 16384, ..PLAIN };
+        assert_eq!(cost(&thin), Some((1 << 20) + OVERHEAD));
+        assert!(cost(&Create3d { last_level: 14, ..thin }).is_some_and(|bytes| bytes > 2 << 20));
+        let many = Create3d { format: 64, width: 1, height: 1, array_size: 2048, ..PLAIN };
+        assert_eq!(cost(&many), Some((512 << 10) + OVERHEAD));
     }
 
     #[test]

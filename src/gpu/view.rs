@@ -8,9 +8,9 @@ use std::rc::Rc;
 use super::backing::Backing;
 use super::budget::Budget;
 use super::command::Status;
+use super::image::{Image, MAX_SIDE};
 use super::pixel::{self, Format, PIXEL};
 use super::rect::{Rect, enclose};
-use super::resource::{Image, MAX_SIDE};
 use super::tiles::{TILE_H, TILE_W, TileMap};
 
 /// Bytes copied at a time where nothing is compared: few enough that the copy is not left to the processor's string

@@ -122,6 +122,11 @@ pub trait Device {
         VhostUserProtocolFeatures::empty()
     }
 
+    /// Whether it gives buffers back in the order in which it took them.
+    fn keeps_order(&self) -> bool {
+        true
+    }
+
     /// Fills `out` with the configuration space from `offset` on; zeroes beyond its end.
     fn read_config(&self, offset: u32, out: &mut [u8]);
 

@@ -30,7 +30,7 @@ use crate::reactor::Interest;
 const GENERIC: u64 = (1 << VIRTIO_F_VERSION_1) | (1 << VIRTIO_RING_F_INDIRECT_DESC) | (1 << VIRTIO_RING_F_EVENT_IDX);
 
 /// Bits that some front ends acknowledge although nobody offered them: QEMU's gpu does not ask the back end about generic
-/// bits. The first two ask nothing of a device; IN_ORDER is kept because each queue here is first in, first out.
+/// bits. The first two ask nothing of a device; IN_ORDER is kept by those that say so.
 const TOLERATED: u64 = (1 << VIRTIO_F_NOTIFY_ON_EMPTY) | (1 << VIRTIO_F_RING_RESET) | (1 << VIRTIO_F_IN_ORDER);
 
 /// Protocol features that every device here has. Not LOG_SHMFD: with it QEMU would migrate a device whose state stays
@@ -68,6 +68,8 @@ pub enum Refused {
 fn feature_hint(features: u64) -> &'static str {
     if features & (1 << VIRTIO_F_RING_PACKED) != 0 {
         " (packed rings: leave out packed=on)"
+    } else if features & (1 << VIRTIO_F_IN_ORDER) != 0 {
+        " (buffers in order, which fences are not: leave out in_order=on)"
     } else if features & (1 << VIRTIO_F_ACCESS_PLATFORM) != 0 {
         " (an IOMMU: leave out iommu_platform=on)"
     } else {
@@ -206,7 +208,8 @@ impl Session {
 
     fn set_features<D: Device>(&mut self, features: u64, device: &D) -> Result<Answer, Refused> {
         let transport = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
-        let strange = features & !(device.features() | GENERIC | TOLERATED | transport);
+        let kept = if device.keeps_order() { TOLERATED } else { TOLERATED & !(1 << VIRTIO_F_IN_ORDER) };
+        let strange = features & !(device.features() | GENERIC | kept | transport);
         if strange != 0 {
             return Err(Refused::Features(strange));
         }

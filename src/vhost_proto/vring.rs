@@ -50,6 +50,8 @@ pub enum RingError {
     Chain(#[from] ChainError),
     #[error("{0}")]
     Queue(#[from] virtio_queue::Error),
+    #[error("the guest made buffers available again that it has not got back")]
+    InFlight,
     #[error("its memory was taken away")]
     Memory,
     #[error("the guest's memory at {0:#x} was truncated")]
@@ -92,6 +94,9 @@ pub struct Ring {
     /// Where the next used element goes, and up to where the guest sees them.
     next_used: u16,
     published: u16,
+    /// Chains that were popped and not given back: a guest that makes one of them available again could have more of them
+    /// than the ring has entries, without end.
+    in_flight: u32,
     /// Whether the driver was asked not to kick.
     disarmed: bool,
 }
@@ -120,6 +125,7 @@ impl Ring {
             deaf: DEAF,
             next_used: 0,
             published: 0,
+            in_flight: 0,
             disarmed: false,
         })
     }
@@ -213,6 +219,7 @@ impl Ring {
         let used = self.queue.used_idx(memory.map(), Ordering::Acquire)?;
         self.next_used = used.0;
         self.published = used.0;
+        self.in_flight = 0;
         self.queue.set_ready(true);
         self.started = true;
         self.broken = false;
@@ -330,19 +337,25 @@ impl Ring {
         let Some(available) = self.queue.iter(memory.map())?.next() else {
             return Ok(Popped::Nothing);
         };
+        if self.in_flight >= u32::from(self.queue.size()) {
+            return Err(RingError::InFlight);
+        }
         let head = available.head_index();
         chain.walk(memory.map(), GuestAddress(self.queue.desc_table()), self.queue.size(), head)?;
+        self.in_flight = self.in_flight.saturating_add(1);
         Ok(Popped::Chain)
     }
 
     /// Undoes the latest pop: the chain is available again, for after a pause.
     pub fn unpop(&mut self) {
         self.queue.go_to_previous_position();
+        self.in_flight = self.in_flight.saturating_sub(1);
     }
 
     /// Gives a chain back with `written` bytes written into it; the guest sees it with [`Ring::notify`]. A ring that was
     /// disabled meanwhile takes it still: what was popped is in flight, and is given back before the ring stops.
     pub fn push(&mut self, memory: &GuestMemory, head: u16, written: u32) {
+        self.in_flight = self.in_flight.saturating_sub(1);
         if !self.started || !self.usable() {
             return;
         }

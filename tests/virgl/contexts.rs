@@ -168,8 +168,8 @@ fn each_sub_context_has_its_own_objects() {
 
 #[test]
 fn contexts_are_counted_and_come_back() {
-    // A context is charged a mebibyte.
-    let Some(Seat { program: _program, mut vm }) = boot_with(&["--max-hostmem=16M"]) else { return };
+    // A context is charged three mebibytes.
+    let Some(Seat { program: _program, mut vm }) = boot_with(&["--max-hostmem=40M"]) else { return };
     for _ in 0..3 {
         let made: Vec<u32> = (2..1000).take_while(|id| vm.driver.create_context(*id).unwrap().is_ok()).collect();
         assert!((8..16).contains(&made.len()), "{} contexts", made.len());

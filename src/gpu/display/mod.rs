@@ -17,9 +17,9 @@ use vhost::vhost_user::gpu_message::GpuBackendReq;
 
 use self::wire::{CURSOR_LEN, HEADER_LEN, Head, MAX_REPLY, ReplyError, ReplyHeader};
 use super::dmabuf::Dmabuf;
+use super::image::Image;
 use super::pixel::PIXEL;
 use super::rect::Rect;
-use super::resource::Image;
 use crate::reactor::{Interest, Watch};
 use crate::vhost_proto::device::{Registrar, Source};
 

@@ -17,8 +17,10 @@ impl State {
     ) -> Result<(), Status> {
         let id = command.resource_id;
         self.check_new(id)?;
-        let mut resource = Resource::new_blob(Blob::new(command, &self.budget)?);
-        let (backing, charge) = self.read_backing(command.nr_entries, CREATE_BLOB_ENTRIES as u64, chain, memory)?;
+        let blob = Blob::new(command, &self.budget);
+        let mut resource = Resource::new_blob(self.complain(blob)?);
+        let backing = self.read_backing(command.nr_entries, CREATE_BLOB_ENTRIES as u64, chain, memory);
+        let (backing, charge) = self.complain(backing)?;
         if backing.len() < command.size {
             return Err(Status::ErrInvalidParameter);
         }

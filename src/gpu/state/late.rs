@@ -8,9 +8,10 @@ use std::rc::Rc;
 use super::{State, flush_all, shown_on};
 use crate::gpu::blob::Frame;
 use crate::gpu::command::{Command, ResourceId, ScanoutId, Status};
+use crate::gpu::image::Image;
 use crate::gpu::rect::Rect;
-use crate::gpu::resource::{Image, Pixels};
-use crate::gpu::tiles::{TILE_H, TILE_W, TileMap};
+use crate::gpu::resource::Pixels;
+use crate::gpu::tiles::TileMap;
 use crate::gpu::view::View;
 
 /// A cursor in a blob, which does not say how it lies there: 64 by 64 pixels, as QEMU has it.
@@ -155,12 +156,8 @@ impl State {
         self.late.unread = unread;
         let mut shows = std::mem::take(&mut self.late.shows);
         for Show { scanout: number, id, image, rect } in shows.drain(..) {
-            let Some(scanout) = self.scanouts.get_mut(number.0 as usize) else { continue };
-            let before = scanout.resource();
             // Without memory for its tile maps the scanout keeps what it shows.
-            if let Ok(read) = scanout.show(id, &image, rect) {
-                self.work += read * u64::from(TILE_W * TILE_H);
-                self.shown_instead(number, before, id);
+            if self.show_image(number, id, &image, rect).is_ok() {
                 flush_all(&mut self.scanouts, 1u16.checked_shl(number.0).unwrap_or(0), rect);
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{Outcome, State};
 use crate::gpu::command::{Command, Create3d, ResourceId, Status, Transfer3d};
-use crate::gpu::fences::{Point, Timeline};
+use crate::gpu::fences::Point;
 use crate::gpu::rect::Rect;
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
@@ -37,7 +37,8 @@ impl State {
                 rendering.check_context(ctx)?;
                 let resource = self.resources.get_mut(&resource_id).ok_or(Status::ErrInvalidResourceId)?;
                 self.work += resource.image().map_or(0, |image| image.rect().area());
-                rendering.attach(ctx, resource_id, resource)
+                let result = rendering.attach(ctx, resource_id, resource, &self.budget);
+                self.complain(result)
             }
             Command::CtxDetachResource { resource_id } => {
                 let resource = self.resources.get(&resource_id).ok_or(Status::ErrInvalidResourceId)?;
@@ -113,8 +114,8 @@ impl State {
     }
 
     /// When the work that the command at hand gave the renderer will be done; `None` where it gave it none.
-    pub fn fence(&mut self, timeline: Timeline) -> Option<Point> {
+    pub fn fence(&mut self) -> Option<Point> {
         let rendering = self.rendering.as_mut()?;
-        if rendering.take_busy() { rendering.fence(timeline) } else { None }
+        if rendering.take_busy() { rendering.fence() } else { None }
     }
 }
