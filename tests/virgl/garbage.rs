@@ -142,6 +142,10 @@ const LAYERS: u32 = 1 << 12;
 /// `VIRGL_FORMAT_MAX_EXTENDED` is beyond that in no version that there is.
 const FORMATS: u32 = 300;
 
+/// What is drawn in a short time.
+const VERTICES_DRAWN: u32 = 1 << 16;
+const INSTANCES_DRAWN: u32 = 1 << 6;
+
 /// Whether a stream has one of the commands of which virglrenderer 0.10.4 is known to end or to hang.
 fn is_known_to_harm(words: &[u32]) -> bool {
     let mut rest = words;
@@ -155,6 +159,8 @@ fn is_known_to_harm(words: &[u32]) -> bool {
             ccmd::TRANSFER3D | ccmd::RESOURCE_INLINE_WRITE | ccmd::COPY_TRANSFER3D => at(1) >= LEVELS,
             // One blit for each layer, 2^32 of them.
             ccmd::BLIT => at(11) >= LAYERS || at(20) >= LAYERS,
+            // As many vertices, as often as it says, by the software's own processor.
+            ccmd::DRAW_VBO => at(1) > VERTICES_DRAWN || at(4) > INSTANCES_DRAWN || at(11) > VERTICES_DRAWN,
             // The format is an index that is not checked.
             ccmd::SET_SHADER_IMAGES => body[len.min(2)..].chunks(5).any(|image| image[0] >= FORMATS),
             // A shader whose text goes on in a command that does not come is used without one.

@@ -118,7 +118,7 @@ fn pages_beside_rings(vm: &GpuMachine) -> seat_frontend::memory::Pages {
 fn front_ends_that_hang_up_in_the_midst_leave_nothing_behind() {
     let Some(mut program) = program(&[]) else { return };
     let mut early = None;
-    for round in 0..40 {
+    for round in 0..20 {
         let mut vm = guest_on(&program);
         let slow = Slow::new(&mut vm);
         use_everything(&mut vm, round);
@@ -131,7 +131,7 @@ fn front_ends_that_hang_up_in_the_midst_leave_nothing_behind() {
             crate::common::await_kicks_seen(&mut vm);
         }
         drop(vm);
-        if round == 9 {
+        if round == 7 {
             guest_on(&program);
             early = Some(program.measure().unwrap());
         }

@@ -14,11 +14,11 @@ use crate::scene::Scene;
 use crate::seat::{CTX, boot, reboot};
 use crate::sheet::sheet_on_screen;
 
-const STREAMS: u64 = 3000;
+const STREAMS: u64 = 900;
 /// Streams of one context: most have an error in the first.
 const A_CONTEXT: u64 = 3;
 /// Streams between two reboots.
-const A_GUEST: u64 = 500;
+const A_GUEST: u64 = 300;
 
 /// What a guest has at the start: all of the textures, with backings, on the screen.
 fn equip(vm: &mut GpuMachine) -> Scene {
