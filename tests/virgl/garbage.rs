@@ -51,11 +51,10 @@ fn usual_length(number: u8, kind: u8, random: &mut Random) -> u32 {
         (ccmd::SET_FRAMEBUFFER_STATE, _) => 2 + random.below(9),
         (ccmd::SET_VERTEX_BUFFERS, _) => 3 * random.below(5),
         (ccmd::CLEAR, _) => 8,
-        (ccmd::DRAW_VBO, _) => 12,
+        (ccmd::DRAW_VBO | ccmd::CLEAR_TEXTURE, _) => 12,
         (ccmd::SET_SCISSOR_STATE, _) => 1 + 2 * random.between(1, 3),
         (ccmd::BLIT, _) => 21,
         (ccmd::RESOURCE_COPY_REGION | ccmd::TRANSFER3D, _) => 13,
-        (ccmd::CLEAR_TEXTURE, _) => 12,
         // Of many others.
         _ if random.once_in(10) => random.below(100),
         _ => random.below(16),

@@ -106,7 +106,6 @@ fn run(seed: u64) {
     sheet.fill(&mut vm.driver, 0x12_3456);
     sheet.flip_to(&mut vm.driver, 0);
     crate::common::canvas::await_picture(&vm, 0, &sheet.picture);
-    eprintln!("seed {seed}: {done} of the streams were taken");
     assert_eq!(program.terminate(crate::common::soon()).unwrap().code(), Some(0));
 }
 
