@@ -309,32 +309,69 @@ fn assert_same(chain: &Chain, by_hand: Option<&[u16]>, head: u16) {
     assert_eq!(chain.head(), head);
 }
 
+/// Where a ring's parts lie.
+const TABLE: u64 = 0;
+const AVAIL: u64 = 0x1000;
+const USED: u64 = 0x2000;
+
+/// Guest memory with a table of descriptors of one writable byte each.
+fn ring_memory() -> GuestMemory {
+    let memory = memory(&[0; 0x4000]);
+    for index in 0..64u64 {
+        let descriptor = [0, 0x30, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0];
+        memory.map().write_slice(&descriptor, GuestAddress(TABLE + 16 * index)).unwrap();
+    }
+    memory
+}
+
+fn ring(size: u16, base: u16) -> Ring {
+    let mut ring = Ring::new(0).unwrap();
+    ring.set_size(size.into()).unwrap();
+    let (descriptors, used, available) = (UserAddr(TABLE), UserAddr(USED), UserAddr(AVAIL));
+    ring.set_addr(VringAddr { index: 0, flags: 0, descriptors, used, available }).unwrap();
+    ring.set_base(base.into()).unwrap();
+    ring
+}
+
+#[test]
+fn buffers_made_available_again_before_they_came_back_break_the_ring() {
+    let memory = ring_memory();
+    let put = |at: u64, value: u16| memory.map().write_obj(value.to_le_bytes(), GuestAddress(at)).unwrap();
+    let mut chain = Chain::default();
+    for size in [1u16, 2, 4, 8, 16] {
+        let mut ring = ring(size, 0);
+        put(USED + 2, 0);
+        (0..size).for_each(|slot| put(AVAIL + 4 + 2 * u64::from(slot), slot));
+        put(AVAIL + 2, size);
+        ring.start(None, &memory).unwrap();
+        ring.set_enabled(true);
+        for _ in 0..size {
+            assert_eq!(ring.pop(&memory, &mut chain), Popped::Chain);
+        }
+        // One comes back and is there anew: that is how it should be.
+        ring.push(&memory, 0, 1);
+        put(AVAIL + 2, size + 1);
+        assert_eq!(ring.pop(&memory, &mut chain), Popped::Chain);
+        // Another one has not come back.
+        put(AVAIL + 2, size + 2);
+        assert_eq!(ring.pop(&memory, &mut chain), Popped::Nothing);
+        assert!(!ring.running(), "size {size}");
+    }
+}
+
 #[test]
 fn rings_of_all_small_sizes_go_round_their_entries_and_their_indices() {
-    let memory = memory(&[0; 0x4000]);
+    let memory = ring_memory();
     let put = |at: u64, value: u16| memory.map().write_obj(value.to_le_bytes(), GuestAddress(at)).unwrap();
     let get = |at: u64| u16::from_le_bytes(memory.map().read_obj(GuestAddress(at)).unwrap());
-    let (table, avail, used) = (0u64, 0x1000, 0x2000);
-    for index in 0..64u64 {
-        // One writable byte each.
-        memory
-            .map()
-            .write_slice(&[0, 0x30, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0], GuestAddress(16 * index))
-            .unwrap();
-    }
     let mut chain = Chain::default();
     for size in [1u16, 2, 4, 8, 16] {
         for base in (0..40u16).chain(u16::MAX - 40..=u16::MAX) {
             for ahead in 0..=size + 2 {
-                let mut ring = Ring::new(0).unwrap();
-                ring.set_size(size.into()).unwrap();
-                let addr = |at| UserAddr(at);
-                let (descriptors, used_addr, available) = (addr(table), addr(used), addr(avail));
-                ring.set_addr(VringAddr { index: 0, flags: 0, descriptors, used: used_addr, available }).unwrap();
-                ring.set_base(base.into()).unwrap();
-                put(used + 2, base);
-                put(avail + 2, base.wrapping_add(ahead));
-                (0..size).for_each(|slot| put(avail + 4 + 2 * u64::from(slot), slot));
+                let mut ring = ring(size, base);
+                put(USED + 2, base);
+                put(AVAIL + 2, base.wrapping_add(ahead));
+                (0..size).for_each(|slot| put(AVAIL + 4 + 2 * u64::from(slot), slot));
                 ring.start(None, &memory).unwrap();
                 ring.set_enabled(true);
                 let mut heads = Vec::new();
@@ -350,9 +387,9 @@ fn rings_of_all_small_sizes_go_round_their_entries_and_their_indices() {
                     ring.push(&memory, *head, 7);
                 }
                 ring.notify(&memory);
-                assert_eq!(get(used + 2), base.wrapping_add(heads.len() as u16), "{case}");
+                assert_eq!(get(USED + 2), base.wrapping_add(heads.len() as u16), "{case}");
                 for (n, head) in (0u16..).zip(&heads) {
-                    let at = used + 4 + 8 * u64::from(base.wrapping_add(n) % size);
+                    let at = USED + 4 + 8 * u64::from(base.wrapping_add(n) % size);
                     assert_eq!((get(at), get(at + 4)), (*head, 7), "{case}: element {n}");
                 }
                 ring.unpop();
