@@ -185,7 +185,8 @@ fn reach_by_number(act: &str, other: Pid) {
     let (number, arguments) = match act {
         "clone, renderer" => (libc::SYS_clone, [bits(libc::SIGCHLD), 0, 0, 0, 0]),
         "clone into a namespace, renderer" => (libc::SYS_clone, [bits(thread | libc::CLONE_NEWNET), 0, 0, 0, 0]),
-        "signal by a thread, renderer" => (libc::SYS_tgkill, [other, other, bits(libc::SIGABRT), 0, 0]),
+        // Of that process no thread has this number, so that nobody is hit if it gets through.
+        "signal by a thread, renderer" => (libc::SYS_tgkill, [other, bits(c_int::MAX), bits(libc::SIGABRT), 0, 0]),
         "limits, renderer" => (libc::SYS_prlimit64, [other, libc::RLIMIT_NOFILE.into(), 0, 0, 0]),
         "own a descriptor, renderer" => (libc::SYS_fcntl, [2, bits(libc::F_SETOWN), other, 0, 0]),
         _ => (libc::SYS_kcmp, [own, other, 0, 0, 0]),
