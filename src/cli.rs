@@ -20,6 +20,7 @@ mod gpu;
 mod input;
 mod options;
 mod size;
+mod trial;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
@@ -43,7 +44,11 @@ use options::{Request, SocketFrom, UsageError};
 /// The program `vhost-user-gpu`.
 #[must_use]
 pub fn gpu_main() -> ExitCode {
-    run::<gpu::GpuProgram>(std::env::args_os().skip(1).collect())
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match trial::asked(&arguments) {
+        Some(node) => trial::run(node.as_deref()),
+        None => run::<gpu::GpuProgram>(arguments),
+    }
 }
 
 /// The program `vhost-user-input`.

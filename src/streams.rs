@@ -5,7 +5,7 @@
 //! and what is ours to say goes where they were.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::panic;
 
@@ -13,42 +13,11 @@ use nix::unistd::{dup2_stderr, dup2_stdout};
 
 use crate::logger;
 
-/// Both streams put aside; dropped, they are back.
-#[derive(Debug)]
-pub struct Aside {
-    output: OwnedFd,
-    error: OwnedFd,
-}
-
-impl Aside {
-    /// Puts /dev/null in their places.
-    ///
-    /// # Errors
-    /// There is none, or there are no descriptors left.
-    pub fn put() -> io::Result<Self> {
-        let nowhere = File::options().write(true).open("/dev/null")?;
-        let (output, error) = (duplicate(&io::stdout())?, duplicate(&io::stderr())?);
-        let aside = Self { output, error };
-        dup2_stdout(&nowhere)?;
-        dup2_stderr(&nowhere)?;
-        Ok(aside)
-    }
-}
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        // What can't be put back is not written to.
-        let _ = io::stdout().flush();
-        let _ = dup2_stdout(&self.output);
-        let _ = dup2_stderr(&self.error);
-    }
-}
-
 /// Puts both aside for good: from now on only the logger's lines reach standard error, and the last words of a panic are
 /// one of them.
 ///
 /// # Errors
-/// As [`Aside::put`].
+/// There is no /dev/null, or there are no descriptors left.
 pub fn keep(program: &'static str) -> io::Result<()> {
     let nowhere = File::options().write(true).open("/dev/null")?;
     logger::write_to(duplicate(&io::stderr())?);

@@ -6,12 +6,12 @@ use lexopt::Parser;
 use log::{Level, LevelFilter, log};
 
 use super::options::{self, UsageError};
-use super::{Failure, Program, Start, size};
+use super::{Failure, Program, Start, size, trial};
 use crate::gpu::udmabuf::{self, Exporter};
 use crate::gpu::virgl::{self, Renderer};
 use crate::gpu::{DisplayMode, Gpu, Options};
 use crate::sandbox::{Needs, calls};
-use crate::streams::{self, Aside};
+use crate::streams;
 
 /// Host memory that a guest can make us hold, if nothing else is asked for: 256 MiB; with 3D, where textures are in it,
 /// 2 GiB.
@@ -50,9 +50,7 @@ impl Program for GpuProgram {
     /// What works here, by trying. libvirt picks a render node by itself as soon as it reads that word, and does not start
     /// the VM where there is none.
     fn features() -> Vec<&'static str> {
-        // What a driver says of itself is nobody's business here.
-        let _aside = Aside::put();
-        let (virgl, node) = virgl::probe();
+        let (virgl, node) = virgl::probe(trial::works);
         [node.map(|_| "render-node"), virgl.then_some("virgl")].into_iter().flatten().collect()
     }
 

@@ -7,18 +7,23 @@
 //!
 //! Some calls have other numbers, or others in their place, on other processors and with other C libraries: both stand
 //! here. What is not here on purpose: `socket` and `connect` (both sockets come from outside), `execve`, `ptrace`, `kill`,
-//! anything that makes a file (but for the memfds of two parts). A renderer alone ([`RENDERER`]) has `clone`, `prctl` and
-//! memory that can be executed.
+//! anything that makes a file (but for the memfds of two parts). A renderer alone ([`RENDERER`]) has `prctl`, memory that can
+//! be executed, and `clone` for threads: no program makes a process.
 
 use libc::c_long;
 
-/// A system call that may be made, whatever its arguments are or in one way.
+/// A system call that may be made, or that does not end the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Its number on this processor.
     pub number: c_long,
     /// How; any way where there is none.
     pub way: Option<Way>,
+    /// How many of its first arguments name a process, which must be this one.
+    pub processes: u8,
+    /// Whether it may not be made, and answers as a kernel that does not have it (`ENOSYS`): whoever makes it goes on
+    /// without.
+    pub is_absent: bool,
 }
 
 /// What one argument of 32 bits must be.
@@ -33,12 +38,21 @@ pub struct Way {
 }
 
 const fn any(number: c_long) -> Call {
-    Call { number, way: None }
+    Call { number, way: None, processes: 0, is_absent: false }
 }
 
 #[allow(clippy::cast_sign_loss, reason = "the kernel's arguments have bits, C's names for their values a sign")]
 const fn with(number: c_long, argument: u8, mask: i32, value: i32) -> Call {
-    Call { number, way: Some(Way { argument, mask: mask as u32, value: value as u32 }) }
+    Call { way: Some(Way { argument, mask: mask as u32, value: value as u32 }), ..any(number) }
+}
+
+/// As [`with`], where the first `processes` arguments are this process's number.
+const fn own(processes: u8, number: c_long, argument: u8, mask: i32, value: i32) -> Call {
+    Call { processes, ..with(number, argument, mask, value) }
+}
+
+const fn absent(number: c_long) -> Call {
+    Call { is_absent: true, ..any(number) }
 }
 
 /// The allocator, Rust's runtime and the way out.
@@ -66,7 +80,7 @@ pub const RUNTIME: &[Call] = &[
     any(libc::SYS_gettid),
     any(libc::SYS_getpid),
     any(libc::SYS_rt_sigprocmask),
-    with(libc::SYS_tgkill, 2, -1, libc::SIGABRT),
+    own(1, libc::SYS_tgkill, 2, -1, libc::SIGABRT),
     // A lock of the C library that a signal handler found taken, or of Rust's that somebody waits for: nobody does, with
     // one thread, but the code is there.
     any(libc::SYS_futex),
@@ -207,6 +221,19 @@ const READ_WITH: i32 = libc::O_RDONLY
 const SIGCANCEL: i32 = 32;
 const SIGSETXID: i32 = 33;
 
+/// A thread in namespaces of its own would have their owner's rights there.
+const NEW_NAMESPACES: i32 = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
+
+/// Whether two descriptors are of one open file: as of Linux 6.10, and before.
+const F_DUPFD_QUERY: i32 = 1027;
+const KCMP_FILE: i32 = 0;
+
 /// `gpu/virgl`: virglrenderer, Mesa and LLVM, in software and on a GPU. They were seen to make these calls, or are known to
 /// on other versions; none of them is ours, so a call that does no harm is here although no test makes it.
 pub const RENDERER: &[Call] = &[
@@ -218,9 +245,10 @@ pub const RENDERER: &[Call] = &[
     any(libc::SYS_fallocate),
     any(libc::SYS_msync),
     any(libc::SYS_mincore),
-    // Threads come later too: one that compiles, one a context. As the C library makes them, and with a name.
-    any(libc::SYS_clone3),
-    with(libc::SYS_clone, 0, libc::CLONE_THREAD, libc::CLONE_THREAD),
+    // Threads come later too: one that compiles, one a context. As the C library makes them, and with a name. clone3 has its
+    // flags in memory, where no filter sees whether it makes a process; the C library then takes clone.
+    absent(libc::SYS_clone3),
+    with(libc::SYS_clone, 0, libc::CLONE_THREAD | NEW_NAMESPACES, libc::CLONE_THREAD),
     any(libc::SYS_set_robust_list),
     any(libc::SYS_rseq),
     with(libc::SYS_prctl, 0, -1, libc::PR_SET_NAME),
@@ -228,19 +256,24 @@ pub const RENDERER: &[Call] = &[
     with(libc::SYS_prctl, 0, -1, libc::PR_SET_VMA),
     with(libc::SYS_rt_sigaction, 0, -1, SIGCANCEL),
     with(libc::SYS_rt_sigaction, 0, -1, SIGSETXID),
-    with(libc::SYS_tgkill, 2, -1, SIGCANCEL),
+    own(1, libc::SYS_tgkill, 2, -1, SIGCANCEL),
     any(libc::SYS_membarrier),
     any(libc::SYS_sched_yield),
-    any(libc::SYS_sched_getaffinity),
-    any(libc::SYS_sched_setaffinity),
-    any(libc::SYS_sched_getparam),
-    any(libc::SYS_sched_getscheduler),
-    any(libc::SYS_sched_setscheduler),
     any(libc::SYS_sched_get_priority_min),
     any(libc::SYS_sched_get_priority_max),
-    any(libc::SYS_getpriority),
-    any(libc::SYS_setpriority),
     any(libc::SYS_getcpu),
+    // Where a thread may run: how many processors there are, and how large its stack is (pthread_getattr_np). It tells of
+    // other processes no more than /proc does.
+    any(libc::SYS_sched_getaffinity),
+    // Where and how soon it shall run, which Mesa would like of its own threads. Their numbers can't be told from those of
+    // other processes; it does without.
+    absent(libc::SYS_sched_setaffinity),
+    absent(libc::SYS_sched_getparam),
+    absent(libc::SYS_sched_getscheduler),
+    absent(libc::SYS_sched_setscheduler),
+    absent(libc::SYS_sched_setattr),
+    absent(libc::SYS_getpriority),
+    absent(libc::SYS_setpriority),
     // Waiting.
     any(libc::SYS_nanosleep),
     any(libc::SYS_clock_nanosleep),
@@ -257,7 +290,8 @@ pub const RENDERER: &[Call] = &[
     any(libc::SYS_sysinfo),
     any(libc::SYS_uname),
     any(libc::SYS_getrusage),
-    any(libc::SYS_prlimit64),
+    // Of this process.
+    with(libc::SYS_prlimit64, 0, -1, 0),
     any(libc::SYS_getuid),
     any(libc::SYS_geteuid),
     any(libc::SYS_getgid),
@@ -289,11 +323,19 @@ pub const RENDERER: &[Call] = &[
     #[cfg(target_arch = "x86_64")]
     any(libc::SYS_readlink),
     any(libc::SYS_readlinkat),
-    // Descriptors of its own: sealed, copied, compared.
-    any(libc::SYS_fcntl),
+    // Descriptors of its own: copied, sealed, compared. None gets a signal's receiver.
+    with(libc::SYS_fcntl, 1, -1, libc::F_DUPFD),
+    with(libc::SYS_fcntl, 1, -1, libc::F_DUPFD_CLOEXEC),
+    with(libc::SYS_fcntl, 1, -1, F_DUPFD_QUERY),
+    with(libc::SYS_fcntl, 1, -1, libc::F_GETFD),
+    with(libc::SYS_fcntl, 1, -1, libc::F_SETFD),
+    with(libc::SYS_fcntl, 1, -1, libc::F_GETFL),
+    with(libc::SYS_fcntl, 1, -1, libc::F_SETFL),
+    with(libc::SYS_fcntl, 1, -1, libc::F_ADD_SEALS),
+    with(libc::SYS_fcntl, 1, -1, libc::F_GET_SEALS),
     any(libc::SYS_dup),
     any(libc::SYS_dup3),
-    any(libc::SYS_kcmp),
+    own(2, libc::SYS_kcmp, 2, -1, KCMP_FILE),
     // What it says goes to /dev/null, see streams.rs.
     any(libc::SYS_write),
     any(libc::SYS_writev),
@@ -305,12 +347,15 @@ const IOCTL_TYPE: i32 = 0xff00;
 /// A GPU's driver: its node, opened again and asked for everything; which ioctls there are is the driver's own business.
 pub const GPU: &[Call] = &[
     with(libc::SYS_openat, 2, !OPENED_WITH, 0),
-    // DRM: 'd'. NVIDIA's own: 'F'. Shared buffers: 'b'. Fences as files: '>'.
+    // DRM: 'd'. Shared buffers: 'b'. Fences as files: '>'.
     with(libc::SYS_ioctl, 1, IOCTL_TYPE, (b'd' as i32) << 8),
-    with(libc::SYS_ioctl, 1, IOCTL_TYPE, (b'F' as i32) << 8),
     with(libc::SYS_ioctl, 1, IOCTL_TYPE, (b'b' as i32) << 8),
     with(libc::SYS_ioctl, 1, IOCTL_TYPE, (b'>' as i32) << 8),
-    // NVIDIA's finds its memory's node.
+];
+
+/// NVIDIA's own driver, beside [`GPU`]: its devices, and where its memory lies.
+pub const NVIDIA: &[Call] = &[
+    with(libc::SYS_ioctl, 1, IOCTL_TYPE, (b'F' as i32) << 8),
     any(libc::SYS_get_mempolicy),
     any(libc::SYS_mlock),
     any(libc::SYS_munlock),

@@ -5,8 +5,11 @@
 //! whichever distribution; none of it is a user's.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
+
+use nix::sys::stat::{major, minor};
 
 use super::Needs;
 use super::calls;
@@ -41,6 +44,9 @@ const READ: [&str; 22] = [
 const PLACES: [&str; 5] =
     ["LD_LIBRARY_PATH", "LIBGL_DRIVERS_PATH", "GBM_BACKENDS_PATH", "__EGL_VENDOR_LIBRARY_DIRS", "DRIRC_CONFIGDIR"];
 
+/// NVIDIA's number among the makers of PCI devices.
+const NVIDIA: &str = "0x10de";
+
 impl Needs {
     /// Adds what a renderer takes, in software or on the GPU of `node`.
     pub fn add_renderer(&mut self, node: Option<&Path>) {
@@ -53,15 +59,66 @@ impl Needs {
         if let Some(node) = node {
             self.calls.push(calls::GPU);
             self.opens_in.push(node.to_owned());
-            self.opens_in.extend(nvidia());
+            if is_of(NVIDIA, node, Path::new("/sys")) {
+                self.calls.push(calls::NVIDIA);
+                self.opens_in.extend(nvidia(Path::new("/dev")));
+            }
         }
     }
 }
 
+/// Whether the GPU of `node` was made by `vendor`, as the kernel has it in `sysfs`.
+fn is_of(vendor: &str, node: &Path, sysfs: &Path) -> bool {
+    let Ok(number) = fs::metadata(node).map(|node| node.rdev()) else { return false };
+    let device = format!("dev/char/{}:{}/device/vendor", major(number), minor(number));
+    fs::read_to_string(sysfs.join(device)).is_ok_and(|is| is.trim() == vendor)
+}
+
 /// The devices of NVIDIA's own driver, which it opens beside the node.
-fn nvidia() -> impl Iterator<Item = PathBuf> {
-    let devices = fs::read_dir("/dev").into_iter().flatten().flatten();
+fn nvidia(dev: &Path) -> impl Iterator<Item = PathBuf> {
+    let devices = fs::read_dir(dev).into_iter().flatten().flatten();
     let is_one =
         |path: &PathBuf| path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with("nvidia"));
     devices.map(|entry| entry.path()).filter(is_one)
+}
+
+#[cfg(test)]
+mod tests {
+    use seat_frontend::program::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn the_maker_of_a_gpu_is_who_its_device_says() {
+        let sysfs = TempDir::new().unwrap();
+        // The number of /dev/null.
+        let device = sysfs.join("dev/char/1:3/device");
+        let is_nvidia = || is_of(NVIDIA, Path::new("/dev/null"), sysfs.path());
+        assert!(!is_nvidia(), "one of no maker");
+        fs::create_dir_all(&device).unwrap();
+        for (vendor, expected) in [("0x10de\n", true), ("0x1002\n", false), ("0x10de1\n", false), ("", false)] {
+            fs::write(device.join("vendor"), vendor).unwrap();
+            assert_eq!(is_nvidia(), expected, "{vendor:?}");
+        }
+        assert!(!is_of(NVIDIA, Path::new("/nowhere"), sysfs.path()));
+    }
+
+    #[test]
+    fn nvidias_devices_are_those_of_its_name() {
+        let dev = TempDir::new().unwrap();
+        for name in ["nvidia0", "nvidiactl", "null", "dri"] {
+            fs::write(dev.join(name), "").unwrap();
+        }
+        let mut found: Vec<PathBuf> = nvidia(dev.path()).collect();
+        found.sort();
+        assert_eq!(found, ["nvidia0", "nvidiactl"].map(|name| dev.join(name)));
+    }
+
+    #[test]
+    fn another_makers_gpu_opens_its_node_and_nothing_else() {
+        let (mut needs, node) = (Needs::default(), Path::new("/dev/null"));
+        needs.add_renderer(Some(node));
+        assert_eq!(needs.opens_in, [node]);
+        assert!(!needs.calls.contains(&calls::NVIDIA));
+    }
 }

@@ -139,6 +139,42 @@ fn without_a_driver_there_is_no_3d_and_it_is_said() {
     assert_eq!(crate::capabilities::assert_printed(&subject(), &ran), [""; 0]);
 }
 
+/// What it prints where its search for libraries finds those in `folder` first. Each of its tries may take its time.
+fn capabilities_beside(folder: &Path) -> Vec<String> {
+    let mut command = subject().command(&["--print-capabilities"]);
+    command.env("LD_LIBRARY_PATH", folder);
+    let ran = subject().to_end_by(command, Deadline::secs(300));
+    crate::capabilities::assert_printed(&subject(), &ran)
+}
+
+#[test]
+fn a_library_that_hangs_has_no_3d_and_takes_nothing_along() {
+    let folder = TempDir::new().unwrap();
+    // Nobody writes to it, so it is never open.
+    nix::unistd::mkfifo(&folder.join("libvirglrenderer.so.1"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(capabilities_beside(folder.path()), [""; 0]);
+}
+
+#[test]
+fn a_library_that_crashes_has_no_3d_and_takes_nothing_along() {
+    let folder = TempDir::new().unwrap();
+    // Any library, of which the beginning says that there is more.
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let library = maps.split_whitespace().find(|word| word.contains("/libc.so") || word.contains("/ld-musl")).unwrap();
+    let beginning = std::fs::read(library).unwrap()[..4096].to_vec();
+    std::fs::write(folder.join("libvirglrenderer.so.1"), beginning).unwrap();
+    let mut command = subject().command(&["--probe-renderer"]);
+    command.env("LD_LIBRARY_PATH", folder.path());
+    assert_eq!(subject().to_end(command).status, None, "a signal ends it");
+    assert_eq!(capabilities_beside(folder.path()), [""; 0]);
+}
+
+#[test]
+fn a_try_is_not_an_option_among_others() {
+    subject().run(&["--probe-renderer", "--fd=3"]).assert_refused(2, "unknown option --probe-renderer");
+    subject().run(&["--fd=3", "--probe-renderer=/dev/dri/renderD128"]).assert_refused(2, "unknown option");
+}
+
 /// `None`, and a loud line, where this machine has no renderer; in CI it has to have one.
 fn renderer() -> Option<()> {
     let ran = subject().run_alone(&["--print-capabilities"]);

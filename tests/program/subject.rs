@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use seat_frontend::Deadline;
 use seat_frontend::control::FrontEnd;
 use seat_frontend::program::{Program, SERVING};
 use seat_uinput::Device;
@@ -62,8 +63,14 @@ impl Subject {
     /// Runs `command`, which is this program, to its end.
     #[track_caller]
     pub fn to_end(&self, command: Command) -> Ran {
+        self.to_end_by(command, patience())
+    }
+
+    /// As [`Subject::to_end`], until then.
+    #[track_caller]
+    pub fn to_end_by(&self, command: Command, deadline: Deadline) -> Ran {
         let mut program = Program::from_command(command).unwrap();
-        let status = program.wait(patience()).expect("it ends by itself").code();
+        let status = program.wait(deadline).expect("it ends by itself").code();
         Ran { name: self.name, status, stdout: program.stdout(), stderr: program.stderr() }
     }
 

@@ -1,6 +1,6 @@
 //! What is done under the filter, one act a process.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_long};
 use std::fs::{self, File, OpenOptions};
 use std::hint::black_box;
 use std::os::fd::AsRawFd;
@@ -11,6 +11,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Instant;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::EventFd;
@@ -53,7 +54,7 @@ fn under_the_filter() {
         "open to make, input" | "open to cut off, input" | "open again" => reopen(&act),
         "remap a key" | "write to a terminal" | "ask a device" => ask(&act),
         "export" | "export a list" | "change how it is written" => export(&act),
-        "execute" | "thread" | "signal" | "trace" | "prctl" => reach_out(&act),
+        "execute" | "thread" | "signal" | "signal by a thread" | "trace" | "prctl" => reach_out(&act),
         "map to execute" | "protect to execute" | "allocate" | "map a file" => use_memory(&act),
         "lose memory" => lose_memory(),
         act if act.ends_with(", renderer") => render(act),
@@ -120,6 +121,7 @@ fn reopen(act: &str) {
 }
 
 fn render(act: &str) {
+    let parent = Pid::parent();
     let file = folder().join("file");
     fs::write(&file, "").unwrap();
     let (order, ordered) = channel::<()>();
@@ -133,6 +135,12 @@ fn render(act: &str) {
     match act {
         "open to make, renderer" => drop(File::create(folder().join("new"))),
         "open to write, renderer" => drop(OpenOptions::new().write(true).open(&file)),
+        "clone, renderer"
+        | "clone into a namespace, renderer"
+        | "signal by a thread, renderer"
+        | "limits, renderer"
+        | "own a descriptor, renderer"
+        | "compare, renderer" => reach_by_number(act, parent),
         "execute, renderer" => drop(execv(c"/bin/true", &[c"true"])),
         "socket, renderer" => drop(UnixDatagram::unbound()),
         "ask a device, renderer" => {
@@ -145,6 +153,12 @@ fn render(act: &str) {
             other.join().unwrap();
         }
         _ => {
+            assert_eq!(call(libc::SYS_clone3, [0; 5]), Err(Errno::ENOSYS));
+            assert_eq!(call(libc::SYS_sched_setscheduler, [0; 5]), Err(Errno::ENOSYS));
+            assert_eq!(call(libc::SYS_prlimit64, [0, libc::RLIMIT_NOFILE.into(), 0, 0, 0]), Ok(0));
+            let own = u64::from(std::process::id());
+            assert_ne!(call(libc::SYS_kcmp, [own, own, 0, 0, 0]), Err(Errno::ENOSYS));
+            // By clone, in place of clone3.
             thread::spawn(|| drop(File::open("/proc/self/maps").unwrap())).join().unwrap();
             let code = PROT_EXECUTE;
             // SAFETY: a new mapping, at an address of the kernel's choice.
@@ -154,6 +168,30 @@ fn render(act: &str) {
             memfd_create("buffer", MFdFlags::empty()).map(|file| File::from(file).set_len(4096)).unwrap().unwrap();
         }
     }
+}
+
+/// A system call whose arguments are numbers.
+fn call(number: c_long, arguments: [u64; 5]) -> Result<c_long, Errno> {
+    let [a, b, c, d, e] = arguments;
+    // SAFETY: no argument below is an address, or it is 0.
+    Errno::result(unsafe { libc::syscall(number, a, b, c, d, e) })
+}
+
+/// What names another process, or makes one.
+fn reach_by_number(act: &str, other: Pid) {
+    let [own, other] = [Pid::this(), other].map(|pid| u64::from(pid.as_raw().cast_unsigned()));
+    let thread = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+    let bits = |value: c_int| u64::from(value.cast_unsigned());
+    let (number, arguments) = match act {
+        "clone, renderer" => (libc::SYS_clone, [bits(libc::SIGCHLD), 0, 0, 0, 0]),
+        "clone into a namespace, renderer" => (libc::SYS_clone, [bits(thread | libc::CLONE_NEWNET), 0, 0, 0, 0]),
+        // Of that process no thread has this number, so that nobody is hit if it gets through.
+        "signal by a thread, renderer" => (libc::SYS_tgkill, [other, bits(c_int::MAX), bits(libc::SIGABRT), 0, 0]),
+        "limits, renderer" => (libc::SYS_prlimit64, [other, libc::RLIMIT_NOFILE.into(), 0, 0, 0]),
+        "own a descriptor, renderer" => (libc::SYS_fcntl, [2, bits(libc::F_SETOWN), other, 0, 0]),
+        _ => (libc::SYS_kcmp, [own, other, 0, 0, 0]),
+    };
+    let _ = call(number, arguments);
 }
 
 /// Memory that code is written into.
@@ -205,6 +243,7 @@ fn reach_out(act: &str) {
         "execute" => drop(execv(c"/bin/true", &[c"true"])),
         "thread" => drop(thread::Builder::new().spawn(|| ())),
         "signal" => drop(kill(parent, None)),
+        "signal by a thread" => reach_by_number("signal by a thread, renderer", parent),
         "prctl" => drop(nix::sys::prctl::set_no_new_privs()),
         _ => {
             // SAFETY: PTRACE_TRACEME takes no pointer.

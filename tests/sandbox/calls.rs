@@ -65,6 +65,7 @@ fn no_program_or_thread_is_started() {
 #[test]
 fn other_processes_are_let_be() {
     assert_ends_in("signal", libc::SYS_kill);
+    assert_ends_in("signal by a thread", libc::SYS_tgkill);
     assert_ends_in("trace", libc::SYS_ptrace);
 }
 
@@ -107,6 +108,20 @@ fn a_renderer_may_more_and_not_all() {
     assert_ends_in("execute, renderer", libc::SYS_execve);
     assert_ends_in("socket, renderer", libc::SYS_socket);
     assert_ends_in("ask a device, renderer", libc::SYS_ioctl);
+}
+
+#[test]
+fn a_renderer_makes_threads_and_no_process() {
+    assert_ends_in("clone, renderer", libc::SYS_clone);
+    assert_ends_in("clone into a namespace, renderer", libc::SYS_clone);
+}
+
+#[test]
+fn a_renderer_lets_other_processes_be() {
+    assert_ends_in("signal by a thread, renderer", libc::SYS_tgkill);
+    assert_ends_in("limits, renderer", libc::SYS_prlimit64);
+    assert_ends_in("own a descriptor, renderer", libc::SYS_fcntl);
+    assert_ends_in("compare, renderer", libc::SYS_kcmp);
 }
 
 #[test]

@@ -125,12 +125,12 @@ pub fn check_node(path: &Path) -> Result<(), OpenError> {
     node::open(path).map(drop).map_err(|error| OpenError::Node(path.to_owned(), error))
 }
 
-/// Whether a renderer can be had here, and on which of the host's GPUs, by trying.
+/// Whether a renderer can be had here, and on which of the host's GPUs, by trying: `works` tells of a node, and of software,
+/// whether one opens there.
 #[must_use]
-pub fn probe() -> (bool, Option<PathBuf>) {
-    // In software at last: Mesa is told so for good.
-    let node = node::all().into_iter().find(|node| Renderer::open(Some(node)).is_ok());
-    (Renderer::open(None).is_ok(), node)
+pub fn probe(works: impl Fn(Option<&Path>) -> bool) -> (bool, Option<PathBuf>) {
+    let node = node::all().into_iter().find(|node| works(Some(node)));
+    (node.is_some() || works(None), node)
 }
 
 impl Renderer {
