@@ -19,7 +19,7 @@ use super::rect::Rect;
 use super::resource::{Image, Pixels, Resource};
 use super::texel;
 use super::tiles::TileMap;
-use super::virgl::{Capset, Refused, Renderer, Retired, Texture};
+use super::virgl::{Capset, Refused, Renderer, Texture};
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::{log_within, logger};
@@ -50,9 +50,8 @@ pub struct Rendering {
     commands: Vec<u64>,
     /// Pixels on their way to or from the renderer.
     rows: Vec<u8>,
-    /// The numbers of the latest fences.
+    /// The number of the latest fence.
     global: u32,
-    ring: u64,
     /// Whether work was handed over that no fence follows yet.
     busy: bool,
     /// Whether a display is handed the textures' own memory.
@@ -70,7 +69,6 @@ impl Rendering {
             commands: Vec::new(),
             rows: Vec::new(),
             global: 0,
-            ring: 0,
             busy: false,
             complaints: logger::Budget::new(1, Duration::from_secs(60)),
         }
@@ -257,16 +255,7 @@ impl Rendering {
     }
 
     /// Has the renderer tell when all that was handed over until now is done. `None` where it refuses.
-    pub fn fence(&mut self, timeline: Timeline) -> Option<Point> {
-        if let Timeline::Ring { ctx, ring } = timeline
-            && self.contexts.contains_key(&ctx)
-        {
-            self.ring = self.ring.wrapping_add(1);
-            let (ring, fence) = (u32::from(ring), self.ring);
-            if self.renderer.fence_on(ctx, ring, fence).is_ok() {
-                return Some(Point::Ring { ctx, ring, fence });
-            }
-        }
+    pub fn fence(&mut self, _timeline: Timeline) -> Option<Point> {
         // What is done on the whole is done on each ring.
         self.global = self.global.wrapping_add(1);
         self.renderer.fence(self.global).ok().map(|()| Point::Global(self.global))
@@ -274,12 +263,7 @@ impl Rendering {
 
     /// Gives out what the renderer has come to since this was asked last.
     pub fn retire(&mut self, mut each: impl FnMut(Point)) {
-        self.renderer.retire(&mut |retired| {
-            each(match retired {
-                Retired::Global(number) => Point::Global(number),
-                Retired::Ring { ctx, ring, fence } => Point::Ring { ctx, ring, fence },
-            });
-        });
+        self.renderer.retire(&mut |number| each(Point::Global(number)));
     }
 
     /// The memory of a texture, for displays to show; `None` where they are shown pixels.
