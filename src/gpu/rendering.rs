@@ -20,7 +20,7 @@ use super::rect::Rect;
 use super::resource::{Pixels, Resource};
 use super::texel;
 use super::tiles::TileMap;
-use super::virgl::{Capset, Refused, Renderer, Retired, Texture};
+use super::virgl::{Capset, Refused, Renderer, Texture};
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::{log_within, logger};
@@ -284,11 +284,9 @@ impl Rendering {
     /// Gives out what the renderer has come to since this was asked last.
     pub fn retire(&mut self, mut each: impl FnMut(Point)) {
         let reached = &mut self.reached;
-        self.renderer.retire(&mut |retired| {
-            if let Retired::Global(number) = retired {
-                *reached = number;
-                each(Point(number));
-            }
+        self.renderer.retire(&mut |number| {
+            *reached = number;
+            each(Point(number));
         });
     }
 

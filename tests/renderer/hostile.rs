@@ -1,11 +1,13 @@
 //! What the renderer refuses, and survives.
 
 use vhost_seat::gpu::command::{Create3d, ResourceId, Transfer3d};
+use vhost_seat::gpu::rect::Rect;
 use vhost_seat::gpu::virgl::{Refused, Renderer};
 
 use crate::Case;
 use crate::support::{
-    BIND_VERTICES, BUFFER, TEXTURE_2D_ARRAY, backing, buffer, clear, commands, memory, picture, read, telling, transfer,
+    BIND_VERTICES, BUFFER, TEXTURE_2D_ARRAY, TEXTURE_3D, backing, buffer, clear, commands, memory, picture, read,
+    telling, transfer,
 };
 
 pub const CASES: &[Case] = &[
@@ -15,6 +17,9 @@ pub const CASES: &[Case] = &[
     ("more_commands_than_there_are_are_refused", too_many),
     ("contexts_that_are_not_there_are_refused", no_context),
     ("absurd_transfers_are_refused", absurd),
+    ("several_samples_a_texel_are_not_read", samples),
+    ("only_flat_textures_of_four_bytes_a_pixel_are_read_back", not_flat),
+    ("a_buffer_that_is_its_backing_ends_there", short_backing),
     ("a_buffer_gives_no_more_than_its_bytes", elements),
     ("a_texture_is_gone_from_contexts_that_used_it", dropped),
     ("a_texture_is_exported_from_a_gpu_and_from_nowhere_else", export),
@@ -158,6 +163,67 @@ fn absurd(renderer: &mut Renderer) {
     }
     assert_eq!(renderer.transfer_to_host(0, &texture, &good), Ok(()));
     assert_eq!(renderer.transfer_from_host(0, &texture, &good), Ok(()));
+}
+
+/// A texture that the library draws into several times a texel.
+fn sampled() -> Create3d {
+    Create3d { nr_samples: 4, bind: 1 << 1, ..picture(1, 16, 16) }
+}
+
+fn samples(renderer: &mut Renderer) {
+    let memory = memory();
+    let mut texture = renderer.create_texture(&sampled()).unwrap();
+    // Of two pieces, between which the library would put a buffer of its own.
+    texture.attach(&backing(&memory, &[(0, 512), (0x2000, 512)]));
+    crate::support::write(&memory, 0, &[9; 0x3000]);
+    assert!(!texture.is_flat());
+    assert_eq!(renderer.transfer_from_host(0, &texture, &transfer([0, 0, 0, 16, 16, 1])), Err(Refused));
+    assert_eq!(renderer.read_back(&texture, &Rect::of_size(16, 16), &mut [9; 1024]), Err(Refused));
+    assert!(read(&memory, 0, 0x3000).iter().all(|byte| *byte == 9));
+}
+
+fn not_flat(renderer: &mut Renderer) {
+    let plain = picture(1, 16, 1);
+    // One byte a pixel, sixteen; volumes, arrays, a buffer of as many bytes.
+    for (flat, made) in [
+        (true, Create3d { format: 64, ..plain }),
+        (true, Create3d { format: 31, ..plain }),
+        (false, Create3d { target: TEXTURE_3D, ..plain }),
+        (false, Create3d { target: TEXTURE_2D_ARRAY, ..plain }),
+        (false, buffer(1, 64)),
+        (false, Create3d { target: BUFFER, bind: BIND_VERTICES, ..plain }),
+    ] {
+        let texture = renderer.create_texture(&made).unwrap();
+        assert_eq!(texture.is_flat(), flat, "{made:?}");
+        let mut out = [7; 64];
+        assert_eq!(renderer.read_back(&texture, &Rect::of_size(16, 1), &mut out), Err(Refused), "{made:?}");
+        assert_eq!(renderer.write(&texture, &Rect::of_size(16, 1), &out), Err(Refused), "{made:?}");
+        assert_eq!(out, [7; 64]);
+    }
+    // PIPE_TEXTURE_RECT.
+    for target in [2, 5] {
+        let texture = renderer.create_texture(&Create3d { target, ..plain }).unwrap();
+        assert!(texture.is_flat());
+        let mut out = [0; 64];
+        renderer.write(&texture, &Rect::of_size(16, 1), &[8; 64]).unwrap();
+        renderer.read_back(&texture, &Rect::of_size(16, 1), &mut out).unwrap();
+        assert_eq!(out, [8; 64]);
+    }
+}
+
+/// VIRGL_BIND_CUSTOM and VIRGL_BIND_STAGING: the library copies between backings. One that is built with assertions ends the
+/// process where a backing is too short.
+fn short_backing(renderer: &mut Renderer) {
+    let memory = memory();
+    for bind in [1 << 17, 1 << 19] {
+        let mut texture = renderer.create_texture(&Create3d { bind, ..buffer(1, 4096) }).unwrap();
+        texture.attach(&backing(&memory, &[(0, 64), (0x100, 64)]));
+        let (short, fits) = (transfer([1000, 0, 0, 8, 1, 1]), transfer([120, 0, 0, 8, 1, 1]));
+        for (region, answer) in [(short, Err(Refused)), (fits, Ok(()))] {
+            assert_eq!(renderer.transfer_to_host(0, &texture, &region), answer, "{bind:x}");
+            assert_eq!(renderer.transfer_from_host(0, &texture, &region), answer, "{bind:x}");
+        }
+    }
 }
 
 fn elements(renderer: &mut Renderer) {

@@ -1,18 +1,26 @@
 //! Transfers that the library is not asked for.
 //!
 //! It checks them by itself, with gaps (seen in 0.10.4, and in later versions too): it lets negative first layers pass,
-//! computes sizes in 32 bits, looks at the first piece of a backing that has none, and answers for layers that it has not
-//! read with what happens to be in its memory. So what it is asked lies within the texture's level and layers, no size that
-//! follows from it overflows, and layers are read one by one.
+//! computes sizes in 32 bits, looks at the first piece of a backing that has none, and answers for layers and samples that
+//! it has not read with what happens to be in its memory. So what it is asked lies within the texture's level and layers, no
+//! size that follows from it overflows, layers are read one by one, and textures of several samples a texel not at all.
 
 use crate::gpu::command::{Box3d, Create3d, Transfer3d};
 
 /// `PIPE_BUFFER`, of the numbers for `target`.
 pub const TARGET_BUFFER: u32 = 0;
+/// `PIPE_TEXTURE_2D`.
+const TARGET_2D: u32 = 2;
 /// `PIPE_TEXTURE_3D`.
 const TARGET_3D: u32 = 3;
 /// `PIPE_TEXTURE_CUBE`.
 const TARGET_CUBE: u32 = 4;
+/// `PIPE_TEXTURE_RECT`.
+const TARGET_RECT: u32 = 5;
+
+/// `VIRGL_BIND_CUSTOM`, `VIRGL_BIND_STAGING`: a buffer of one of these is in its backing, and nowhere else.
+const BIND_CUSTOM: u32 = 1 << 17;
+const BIND_STAGING: u32 = 1 << 19;
 
 /// No texel, nor a compressed block of them, has more bytes.
 const LARGEST_TEXEL: u32 = 16;
@@ -29,14 +37,41 @@ pub enum Reading {
     Layers(u64),
 }
 
-/// Whether the library may be asked for a transfer within the texture that was made like this, and that has rows of
-/// `stride` bytes (at most, where that is not known).
-pub fn is_sane(made: &Create3d, transfer: &Transfer3d, stride: Option<u32>) -> bool {
-    is_within(made, &transfer.region, transfer.level) && is_small(made, transfer, stride)
+/// A texture that there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// What it was made of.
+    pub made: Create3d,
+    /// Bytes of its backing.
+    pub backing: u64,
+}
+
+/// Whether the library may be asked for a transfer within this texture, which has rows of `stride` bytes (at most, where
+/// that is not known).
+pub fn is_sane(known: &Known, transfer: &Transfer3d, stride: Option<u32>) -> bool {
+    let Known { made, backing } = known;
+    let end = || u64::from(transfer.region.x).saturating_add(transfer.region.width.into());
+    is_within(made, &transfer.region, transfer.level)
+        && is_small(made, transfer, stride)
+        // Where it finds less, the library ends the process, if it was built with its assertions.
+        && (!lies_in_backing(made) || end() <= *backing)
+}
+
+/// Whether one picture is all that there is: of two dimensions, without layers or samples.
+pub const fn is_flat(made: &Create3d) -> bool {
+    matches!(made.target, TARGET_2D | TARGET_RECT) && made.nr_samples == 0
+}
+
+/// Whether its bytes are those of its backing.
+const fn lies_in_backing(made: &Create3d) -> bool {
+    made.target == TARGET_BUFFER && made.bind & (BIND_CUSTOM | BIND_STAGING) != 0
 }
 
 /// How to read, where [`is_sane`]. `None` where the library has no right way.
 pub fn reading(made: &Create3d, transfer: &Transfer3d, stride: Option<u32>) -> Option<Reading> {
+    if made.nr_samples > 0 {
+        return None;
+    }
     if transfer.region.depth <= 1 || made.target == TARGET_BUFFER {
         return Some(Reading::Whole);
     }
@@ -111,7 +146,6 @@ mod tests {
     use super::*;
     use crate::gpu::command::ResourceId;
 
-    const TARGET_2D: u32 = 2;
     const TARGET_2D_ARRAY: u32 = 7;
 
     fn made(target: u32, width: u32, height: u32, depth: u32, array_size: u32) -> Create3d {
@@ -136,6 +170,10 @@ mod tests {
         let [x, y, z, width, height, depth] = region;
         let region = Box3d { x, y, z, width, height, depth };
         Transfer3d { region, offset: 0, resource_id: ResourceId(1), level: 0, stride: 0, layer_stride: 0 }
+    }
+
+    fn is_sane(made: &Create3d, transfer: &Transfer3d, stride: Option<u32>) -> bool {
+        super::is_sane(&Known { made: *made, backing: 0 }, transfer, stride)
     }
 
     #[test]
@@ -199,5 +237,32 @@ mod tests {
             reading(&array, &Transfer3d { stride: 40, layer_stride: 999, ..two }, None),
             Some(Reading::Layers(999))
         );
+    }
+
+    #[test]
+    fn several_samples_a_texel_are_not_read() {
+        let one = transfer([0, 0, 0, 8, 4, 1]);
+        let samples = Create3d { nr_samples: 1, ..made(TARGET_2D, 8, 4, 1, 1) };
+        assert_eq!(reading(&samples, &one, Some(32)), None);
+        assert_eq!(reading(&Create3d { nr_samples: 0, ..samples }, &one, None), Some(Reading::Whole));
+    }
+
+    #[test]
+    fn a_buffer_that_is_its_backing_ends_where_that_ends() {
+        let region = transfer([4000, 0, 0, 96, 1, 1]);
+        for (bind, lies_there) in [(16, false), (BIND_CUSTOM, true), (BIND_STAGING, true)] {
+            let made = Create3d { bind, last_level: 0, ..made(TARGET_BUFFER, 4096, 1, 1, 1) };
+            assert!(super::is_sane(&Known { made, backing: 4096 }, &region, None));
+            assert_eq!(super::is_sane(&Known { made, backing: 4095 }, &region, None), !lies_there, "{bind}");
+        }
+    }
+
+    #[test]
+    fn a_flat_one_has_neither_layers_nor_samples() {
+        for target in 0..10 {
+            let made = made(target, 8, 4, 1, 1);
+            assert_eq!(is_flat(&made), target == TARGET_2D || target == TARGET_RECT, "{target}");
+            assert!(!is_flat(&Create3d { nr_samples: 4, ..made }));
+        }
     }
 }

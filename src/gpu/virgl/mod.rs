@@ -2,17 +2,19 @@
 //!
 //! One renderer is open at a time, and stays in its thread. It starts threads of its own that wait for the GPU; who wants to
 //! know what is done watches [`Renderer::poll_fd`] and calls [`Renderer::retire`]. The numbers of contexts and textures are
-//! the caller's; whatever they are, and whatever a transfer says, nothing is touched that is not theirs. What a guest's
-//! commands ([`Renderer::submit`]) can do is up to the library, which parses them: that is what the sandbox is for.
+//! the caller's; whatever they are, and whatever a transfer says, nothing is touched that is not theirs. Of a guest's
+//! commands ([`Renderer::submit`]) that holds for transfers alone; all others are the library's to parse, and what they make
+//! it do in this process is bounded by nothing but the sandbox.
 //!
-//! `library` loads the functions, `session` starts and ends them, `texture` and `messages` are what else is unsafe; `bounds`
-//! says what is not asked of the library, `node` opens a GPU.
+//! `library` loads the functions and `session` calls most of them; `texture`, `messages` and `node` are what else is unsafe
+//! or opens something. `bounds` says which transfers the library is not asked for, `stream` which commands.
 
 mod bounds;
 mod library;
 mod messages;
 mod node;
 mod session;
+mod stream;
 mod texture;
 
 use std::ffi::CString;
@@ -25,7 +27,7 @@ use std::rc::Rc;
 use thiserror::Error;
 
 use self::session::Session;
-use self::texture::{Direction, Piece};
+use self::texture::{Direction, Transfer};
 use super::command::{Box3d, Create3d, ResourceId, Transfer3d};
 use super::dmabuf::Dmabuf;
 use super::pixel::PIXEL;
@@ -77,27 +79,6 @@ pub struct Capset {
     pub max_size: u32,
 }
 
-/// A fence that is done, and with it all that were put on the same timeline before. It may be told more than once, and those
-/// before it not at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retired {
-    /// On the timeline of everything.
-    Global(u32),
-    /// On a context's own.
-    Ring { ctx: u32, ring: u32, fence: u64 },
-}
-
-impl Retired {
-    /// Whether both are on one timeline.
-    fn is_beside(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Global(_), Self::Global(_)) => true,
-            (Self::Ring { ctx: a, ring: b, .. }, Self::Ring { ctx: c, ring: d, .. }) => (a, b) == (c, d),
-            _ => false,
-        }
-    }
-}
-
 /// The renderer.
 pub struct Renderer {
     session: Rc<Session>,
@@ -105,7 +86,7 @@ pub struct Renderer {
     /// What they say, in the same order.
     contents: Vec<Box<[u8]>>,
     /// What was told last: kept for its room.
-    told: Vec<Retired>,
+    told: Vec<u32>,
 }
 
 impl fmt::Debug for Renderer {
@@ -158,8 +139,9 @@ impl Renderer {
         self.session.poll_fd()
     }
 
-    /// Tells `each` fence that is done and was not told yet, in the order of each timeline.
-    pub fn retire(&mut self, each: &mut dyn FnMut(Retired)) {
+    /// Tells `each` fence that is done, and with it all before it, in their order. One may be told more than once, and those
+    /// before it not at all.
+    pub fn retire(&mut self, each: &mut dyn FnMut(u32)) {
         self.session.take_retired(&mut self.told);
         for fence in &self.told {
             each(*fence);
@@ -196,7 +178,7 @@ impl Renderer {
         self.session.create_context(id, capset_id, &name)
     }
 
-    /// Ends context `id`, if there is one. Its own fences that are not done will not be told.
+    /// Ends context `id`, if there is one.
     pub fn destroy_context(&mut self, id: u32) {
         self.session.destroy_context(id);
     }
@@ -222,7 +204,9 @@ impl Renderer {
     /// Has context `ctx` do what the first `dwords` (of 32 bits) of `commands` say. They are not changed.
     ///
     /// # Errors
-    /// There is no such context, or not as many dwords, or a command is refused; those before it are done.
+    /// There is no such context, or not as many dwords; a transfer among them is not as [`Renderer::transfer_to_host`] and
+    /// [`Renderer::transfer_from_host`] want it, or reads several layers at once; they make textures, or more sub contexts
+    /// than a context may have: none of them is done then. The library refuses one: those before it are done.
     pub fn submit(&mut self, ctx: u32, commands: &mut [u64], dwords: u32) -> Result<(), Refused> {
         self.session.submit(ctx, commands, dwords)
     }
@@ -232,25 +216,25 @@ impl Renderer {
     /// # Errors
     /// It does not lie in both, there is no backing, or the texture is not the context's.
     pub fn transfer_to_host(&mut self, ctx: u32, texture: &Texture, transfer: &Transfer3d) -> Result<(), Refused> {
-        texture.transfer(Direction::ToHost, ctx, transfer, None)
+        texture.transfer(ctx, transfer, Transfer::Backing(Direction::ToHost))
     }
 
     /// Copies from the texture into the backing, as [`Renderer::transfer_to_host`].
     ///
     /// # Errors
-    /// As there.
+    /// As there; and the texture has several samples a texel.
     pub fn transfer_from_host(&mut self, ctx: u32, texture: &Texture, transfer: &Transfer3d) -> Result<(), Refused> {
-        texture.transfer(Direction::FromHost, ctx, transfer, None)
+        texture.transfer(ctx, transfer, Transfer::Backing(Direction::FromHost))
     }
 
-    /// Copies the pixels of `rect` out of a texture of four bytes a pixel: rows without gaps, as long as `out`. What was
-    /// drawn before is in it.
+    /// Copies the pixels of `rect` out of a texture that is flat ([`Texture::is_flat`]), of four bytes a pixel: rows without
+    /// gaps, as long as `out`. What was drawn before is in it.
     ///
     /// # Errors
-    /// `out` is of another size, or the rectangle does not lie in the texture.
+    /// The texture is another one, `out` is of another size, or the rectangle does not lie in the texture.
     pub fn read_back(&mut self, texture: &Texture, rect: &Rect, out: &mut [u8]) -> Result<(), Refused> {
         let transfer = rows(texture, rect, out.len())?;
-        texture.transfer(Direction::FromHost, 0, &transfer, Some(Piece::of_mut(out)))
+        texture.transfer(0, &transfer, Transfer::Into(out))
     }
 
     /// Copies the pixels of `rect` into a texture: [`Renderer::read_back`] the other way.
@@ -259,7 +243,7 @@ impl Renderer {
     /// As there.
     pub fn write(&mut self, texture: &Texture, rect: &Rect, pixels: &[u8]) -> Result<(), Refused> {
         let transfer = rows(texture, rect, pixels.len())?;
-        texture.transfer(Direction::ToHost, 0, &transfer, Some(Piece::of(pixels)))
+        texture.transfer(0, &transfer, Transfer::From(pixels))
     }
 
     /// Puts fence `sequence` behind all that was asked so far. That is also what sends it to the GPU.
@@ -268,14 +252,6 @@ impl Renderer {
     /// Nothing more can be put there.
     pub fn fence(&mut self, sequence: u32) -> Result<(), Refused> {
         self.session.fence(sequence)
-    }
-
-    /// Puts `fence` on timeline `ring` of context `ctx`.
-    ///
-    /// # Errors
-    /// There is no such context or timeline.
-    pub fn fence_on(&mut self, ctx: u32, ring: u32, fence: u64) -> Result<(), Refused> {
-        self.session.fence_on(ctx, ring, fence)
     }
 
     /// The texture's memory, for a display to show.
@@ -289,6 +265,10 @@ impl Renderer {
 
 /// The transfer between `rect` of the first level and so many bytes of rows without gaps.
 fn rows(texture: &Texture, rect: &Rect, bytes: usize) -> Result<Transfer3d, Refused> {
+    // Of another one the library answers for less than it writes.
+    if !texture.is_flat_of(PIXEL_BYTES) {
+        return Err(Refused);
+    }
     let stride = rect.width.checked_mul(PIXEL_BYTES).ok_or(Refused)?;
     if u64::from(stride).checked_mul(rect.height.into()) != Some(bytes as u64) {
         return Err(Refused);

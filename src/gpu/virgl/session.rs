@@ -3,12 +3,17 @@
 //! All of the library's state is global and of one thread: so there is one [`Session`] at a time, which stays in the thread
 //! that opened it. What it calls back, it calls while it is called, in this thread; fences that are done are noted then and
 //! told by [`Session::take_retired`]. Which contexts and textures exist is kept here as well: the library takes a number
-//! anew without asking what it stood for.
+//! anew without asking what it stood for, and what a stream of commands says of them has to be seen through before.
+//!
+//! All fences are on the whole of the work, none on a context's ring. The library has those too
+//! (`virgl_renderer_context_create_fence`), but frees them with their context while the thread that waits for them still
+//! looks at them (0.10.4), which ends the process. Nothing is lost by that: a context of virgl's has one ring, and what
+//! is done on the whole is done on each ring, in the order of each.
 
 #![allow(unsafe_code, reason = "a C library's functions can't be called by safe code")]
 
-use std::cell::RefCell;
-use std::collections::HashSet;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::ffi::{CStr, c_int, c_void};
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
@@ -16,14 +21,17 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, io, mem};
 
-use virglrenderer_sys::{self as c, virgl_renderer_callbacks};
+use virglrenderer_sys::{self as c, virgl_renderer_callbacks, virgl_renderer_resource_info};
 
+use super::bounds::Known;
 use super::library::{Library, egl_knows, library};
-use super::{Capset, OpenError, Refused, Retired, messages};
+use super::stream::{self, SubContexts, Textures};
+use super::{Capset, OpenError, Refused, messages};
+use crate::gpu::command::Create3d;
 
-/// The callbacks' version: that of `write_context_fence`. The library may know fewer than the header that this was compiled
-/// with, never fewer than these.
-const CALLBACKS_VERSION: c_int = 3;
+/// The callbacks' version: that of `get_drm_fd`. The library may know fewer than the header that this was compiled with,
+/// never fewer than these.
+const CALLBACKS_VERSION: c_int = 2;
 
 /// What Mesa is asked for by its environment: no shaders of guests on the host's disk, where the sandbox lets nobody write;
 /// and no GPU, where none was chosen.
@@ -40,29 +48,31 @@ static OPEN: AtomicBool = AtomicBool::new(false);
 /// What the callbacks leave behind, and find.
 #[derive(Debug, Default)]
 struct Inbox {
-    retired: RefCell<Vec<Retired>>,
-    /// The newest fence of each timeline that is not known to be done.
-    pending: RefCell<Vec<Retired>>,
+    retired: RefCell<Vec<u32>>,
+    /// The newest fence that is not known to be done.
+    pending: Cell<Option<u32>>,
     /// Until it is asked for.
     node: RefCell<Option<OwnedFd>>,
 }
 
 impl Inbox {
-    fn expect(&self, fence: Retired) {
-        let mut pending = self.pending.borrow_mut();
-        pending.retain(|other| !other.is_beside(&fence));
-        pending.push(fence);
-    }
-
-    fn retire(&self, fence: Retired) {
-        // Nobody holds these while the library is called.
+    fn retire(&self, fence: u32) {
+        // Nobody holds it while the library is called.
         if let Ok(mut retired) = self.retired.try_borrow_mut() {
             retired.push(fence);
         }
-        if let Ok(mut pending) = self.pending.try_borrow_mut() {
-            pending.retain(|other| *other != fence);
+        if self.pending.get() == Some(fence) {
+            self.pending.set(None);
         }
     }
+}
+
+/// A texture that exists.
+#[derive(Debug)]
+struct Entry {
+    known: Known,
+    /// Bytes of a row of the first level, once that was asked for.
+    stride: Option<u32>,
 }
 
 /// The library at work.
@@ -73,8 +83,8 @@ pub struct Session {
     /// The library's until the cleanup.
     callbacks: NonNull<virgl_renderer_callbacks>,
     has_node: bool,
-    contexts: RefCell<HashSet<u32>>,
-    textures: RefCell<HashSet<u32>>,
+    contexts: RefCell<HashMap<u32, SubContexts>>,
+    textures: RefCell<HashMap<u32, Entry>>,
 }
 
 impl Session {
@@ -140,7 +150,7 @@ impl Session {
     }
 
     /// Looks which fences are done, and exchanges those told last, in `told`, for them.
-    pub fn take_retired(&self, told: &mut Vec<Retired>) {
+    pub fn take_retired(&self, told: &mut Vec<u32>) {
         // SAFETY: it calls back with the cookie, in this thread; nothing of the inbox is borrowed.
         unsafe { (self.library.virgl_renderer_poll)() };
         told.clear();
@@ -168,7 +178,7 @@ impl Session {
     /// # Errors
     /// There is one of that number, or the library refuses.
     pub fn create_context(&self, id: u32, capset_id: u8, name: &CStr) -> Result<(), Refused> {
-        if !self.contexts.borrow_mut().insert(id) {
+        if self.contexts.borrow().contains_key(&id) {
             return Err(Refused);
         }
         // The library stops at the end of the string anyway.
@@ -183,33 +193,24 @@ impl Session {
             }
         };
         if answer != 0 {
-            self.contexts.borrow_mut().remove(&id);
             return Err(Refused);
         }
+        self.contexts.borrow_mut().insert(id, SubContexts::default());
         Ok(())
     }
 
-    /// Ends a context. Its fences that are not done are forgotten.
+    /// Ends a context.
     pub fn destroy_context(&self, id: u32) {
-        if !self.contexts.borrow_mut().remove(&id) {
+        if self.contexts.borrow_mut().remove(&id).is_none() {
             return;
         }
         // SAFETY: the context is there.
         unsafe { (self.library.virgl_renderer_context_destroy)(id) };
-        self.expect_again(id);
-    }
-
-    /// With a context's fences the library forgets another one, whosever it is: the one that it waits for just then. So the
-    /// newest of each timeline is put there once more; one that is done says the same of those before it.
-    fn expect_again(&self, gone: u32) {
-        let mut pending = mem::take(&mut *self.inbox.pending.borrow_mut());
-        pending.retain(|fence| !matches!(fence, Retired::Ring { ctx, .. } if *ctx == gone));
-        for fence in pending.drain(..) {
+        // With a context the library forgets the fence that it waits for just then. So the newest is put there once more;
+        // one that is done says the same of those before it.
+        if let Some(fence) = self.inbox.pending.get() {
             // Where the library refuses now, it has no fences any more, and says so.
-            let _ = match fence {
-                Retired::Global(sequence) => self.fence(sequence),
-                Retired::Ring { ctx, ring, fence } => self.fence_on(ctx, ring, fence),
-            };
+            let _ = self.fence(fence);
         }
     }
 
@@ -218,57 +219,77 @@ impl Session {
     /// # Errors
     /// The library refuses.
     pub fn fence(&self, sequence: u32) -> Result<(), Refused> {
-        self.inbox.expect(Retired::Global(sequence));
+        self.inbox.pending.set(Some(sequence));
         // SAFETY: it has no pointers, and may call back.
         let answer = unsafe { (self.library.virgl_renderer_create_fence)(sequence.cast_signed(), 0) };
         if answer == 0 { Ok(()) } else { Err(Refused) }
     }
 
-    /// Puts a fence on a context's own timeline.
-    ///
-    /// # Errors
-    /// No such context or timeline; the library refuses.
-    pub fn fence_on(&self, ctx: u32, ring: u32, fence: u64) -> Result<(), Refused> {
-        if !self.contexts.borrow().contains(&ctx) {
-            return Err(Refused);
-        }
-        // SAFETY: it has no pointers, and may call back.
-        let answer = unsafe { (self.library.virgl_renderer_context_create_fence)(ctx, 0, ring, fence) };
-        if answer != 0 {
-            return Err(Refused);
-        }
-        self.inbox.expect(Retired::Ring { ctx, ring, fence });
-        Ok(())
-    }
-
     /// Has a context do what the commands say. The library does not change them.
     ///
     /// # Errors
-    /// No such context; more commands than there are; the library refuses them, after it has done those before.
+    /// No such context; more commands than there are, or some that are not to be, none of which is done then; the library
+    /// refuses them, after it has done those before.
     pub fn submit(&self, ctx: u32, commands: &mut [u64], dwords: u32) -> Result<(), Refused> {
-        let fits = usize::try_from(dwords).is_ok_and(|dwords| dwords.div_ceil(2) <= commands.len());
+        let before = self.contexts.borrow().get(&ctx).copied().ok_or(Refused)?;
+        let after = stream::check(commands, dwords, self, before)?;
         let Ok(number) = c_int::try_from(dwords) else { return Err(Refused) };
-        if !fits || !self.contexts.borrow().contains(&ctx) {
-            return Err(Refused);
-        }
-        if dwords == 0 {
+        if number == 0 {
             return Ok(());
         }
-        // SAFETY: so many dwords are there, aligned, and nobody else's while it reads them.
+        // SAFETY: so many dwords are there, as was just seen, aligned, and nobody else's while it reads them.
         let answer = unsafe {
             (self.library.virgl_renderer_submit_cmd)(commands.as_mut_ptr().cast(), ctx.cast_signed(), number)
         };
+        let now = if answer == 0 { after } else { after.after_failure() };
+        self.contexts.borrow_mut().insert(ctx, now);
         if answer == 0 { Ok(()) } else { Err(Refused) }
     }
 
-    /// Notes that a texture of that number is being made. `false` where there is one.
-    pub fn take_number(&self, texture: u32) -> bool {
-        texture != 0 && self.textures.borrow_mut().insert(texture)
+    /// Notes that a texture is being made. `false` where there is one of its number.
+    pub fn take_number(&self, made: &Create3d) -> bool {
+        let (id, mut textures) = (made.resource_id.0, self.textures.borrow_mut());
+        if id == 0 || textures.contains_key(&id) {
+            return false;
+        }
+        textures.insert(id, Entry { known: Known { made: *made, backing: 0 }, stride: None });
+        true
+    }
+
+    /// Notes that a texture has a backing of so many bytes.
+    pub fn set_backing(&self, texture: u32, bytes: u64) {
+        if let Some(entry) = self.textures.borrow_mut().get_mut(&texture) {
+            entry.known.backing = bytes;
+        }
     }
 
     /// The number is free again.
     pub fn free_number(&self, texture: u32) {
         self.textures.borrow_mut().remove(&texture);
+    }
+
+    /// What the library knows of a texture, and whether it answered. What it writes before it fails is right as well.
+    pub fn info(&self, texture: u32) -> (c_int, virgl_renderer_resource_info) {
+        // SAFETY: it is of numbers, for which zero is a value.
+        let mut info: virgl_renderer_resource_info = unsafe { mem::zeroed() };
+        // SAFETY: it writes the structure.
+        let answer = unsafe { (self.library.virgl_renderer_resource_get_info)(texture.cast_signed(), &raw mut info) };
+        (answer, info)
+    }
+}
+
+impl Textures for Session {
+    fn known(&self, id: u32) -> Option<Known> {
+        self.textures.borrow().get(&id).map(|entry| entry.known)
+    }
+
+    fn stride(&self, id: u32) -> Option<u32> {
+        let mut textures = self.textures.borrow_mut();
+        let entry = textures.get_mut(&id)?;
+        if entry.stride.is_none() {
+            entry.stride = Some(self.info(id).1.stride).filter(|stride| *stride > 0);
+        }
+        entry.stride
     }
 }
 
@@ -290,7 +311,6 @@ fn callbacks() -> virgl_renderer_callbacks {
     let mut callbacks: virgl_renderer_callbacks = unsafe { mem::zeroed() };
     callbacks.version = CALLBACKS_VERSION;
     callbacks.write_fence = Some(write_fence);
-    callbacks.write_context_fence = Some(write_context_fence);
     callbacks.get_drm_fd = Some(get_drm_fd);
     callbacks
 }
@@ -298,13 +318,7 @@ fn callbacks() -> virgl_renderer_callbacks {
 unsafe extern "C" fn write_fence(cookie: *mut c_void, sequence: u32) {
     // SAFETY: the cookie is the inbox of the session, which lives; nobody has it exclusively.
     let inbox = unsafe { &*cookie.cast::<Inbox>() };
-    inbox.retire(Retired::Global(sequence));
-}
-
-unsafe extern "C" fn write_context_fence(cookie: *mut c_void, ctx: u32, ring: u32, fence: u64) {
-    // SAFETY: as in write_fence.
-    let inbox = unsafe { &*cookie.cast::<Inbox>() };
-    inbox.retire(Retired::Ring { ctx, ring, fence });
+    inbox.retire(sequence);
 }
 
 /// The library owns what it gets.

@@ -6,21 +6,20 @@
 
 #![allow(unsafe_code, reason = "a C library's functions can't be called by safe code")]
 
-use std::cell::Cell;
 use std::ffi::c_int;
-use std::marker::PhantomData;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::{mem, ptr};
 
 use log::warn;
-use virglrenderer_sys::{virgl_renderer_resource_create_args, virgl_renderer_resource_info};
+use virglrenderer_sys::virgl_renderer_resource_create_args;
 
 use super::Refused;
-use super::bounds::{self, Reading, TARGET_BUFFER};
+use super::bounds::{self, Known, Reading, TARGET_BUFFER};
 use super::library::{RESOURCE_INFO_EXT_VERSION, ResourceInfoExt};
 use super::session::Session;
+use super::stream::Textures;
 use crate::gpu::backing::Backing;
 use crate::gpu::command::{Box3d, Create3d, Transfer3d};
 use crate::gpu::dmabuf::Dmabuf;
@@ -48,13 +47,24 @@ pub enum Direction {
     FromHost,
 }
 
-/// The other end of a transfer: a piece of memory of our own.
+/// Which way the pixels go, and between the texture and what.
+#[derive(Debug)]
+pub enum Transfer<'a> {
+    /// Out of its backing or into it.
+    Backing(Direction),
+    /// Out of these bytes.
+    From(&'a [u8]),
+    /// Into these bytes.
+    Into(&'a mut [u8]),
+}
+
+/// The end of a transfer that the library is asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Piece<'a> {
-    start: *mut u8,
-    len: usize,
-    is_writable: bool,
-    borrowed: PhantomData<&'a mut [u8]>,
+enum End {
+    /// The list that is attached.
+    Attached,
+    /// A piece of our own.
+    Own(libc::iovec),
 }
 
 /// The list of pieces that the library has, and what keeps them mapped.
@@ -71,8 +81,6 @@ pub struct Texture {
     session: Rc<Session>,
     made: Create3d,
     attached: Option<Attached>,
-    /// Bytes of a row of the first level, once that was asked for.
-    stride: Cell<Option<u32>>,
 }
 
 impl Texture {
@@ -82,7 +90,7 @@ impl Texture {
     /// The number is 0 or taken; the library refuses.
     pub(super) fn new(session: &Rc<Session>, made: &Create3d) -> Result<Self, Refused> {
         let id = made.resource_id.0;
-        if made.nr_samples > MAX_SAMPLES || !session.take_number(id) {
+        if made.nr_samples > MAX_SAMPLES || !session.take_number(made) {
             return Err(Refused);
         }
         let mut arguments = virgl_renderer_resource_create_args {
@@ -107,7 +115,7 @@ impl Texture {
             session.free_number(id);
             return Err(Refused);
         }
-        Ok(Self { session: Rc::clone(session), made: *made, attached: None, stride: Cell::new(None) })
+        Ok(Self { session: Rc::clone(session), made: *made, attached: None })
     }
 
     /// Its number.
@@ -115,29 +123,19 @@ impl Texture {
         self.made.resource_id.0
     }
 
-    /// Texels in a row; of a buffer, its bytes.
-    pub fn width(&self) -> u32 {
-        self.made.width
+    /// Whether it is one picture, without layers and samples: those alone can be read back.
+    pub fn is_flat(&self) -> bool {
+        bounds::is_flat(&self.made)
     }
 
-    /// Rows.
-    pub fn height(&self) -> u32 {
-        self.made.height
-    }
-
-    /// Its format, by the guest's numbers.
-    pub fn format(&self) -> u32 {
-        self.made.format
+    /// Whether it is flat, and its texels have so many bytes.
+    pub(super) fn is_flat_of(&self, bytes: u32) -> bool {
+        self.is_flat() && self.made.width.checked_mul(bytes) == self.session.stride(self.id())
     }
 
     /// Whether the first row is the top one.
     pub fn is_y_0_top(&self) -> bool {
         self.made.flags & FLAG_Y_0_TOP != 0
-    }
-
-    /// Whether it has a backing.
-    pub fn is_attached(&self) -> bool {
-        self.attached.is_some()
     }
 
     /// Gives it a backing, in place of one that it has. A backing whose memory is gone is none.
@@ -153,6 +151,7 @@ impl Texture {
         // list is only read; the memory is the guest's, who may find or write anything there.
         let answer = unsafe { attach(self.handle(), attached.pieces.as_mut_ptr().cast(), number) };
         if answer == 0 {
+            self.session.set_backing(self.id(), attached.bytes);
             self.attached = Some(attached);
         } else {
             warn!("virglrenderer does not take a backing (status {answer})");
@@ -166,6 +165,7 @@ impl Texture {
             // SAFETY: the texture is there; null asks for no answer. The library may read the memory once more, which is
             // there still; after that it has no pointer to the list.
             unsafe { detach(self.handle(), ptr::null_mut(), ptr::null_mut()) };
+            self.session.set_backing(self.id(), 0);
             self.attached = None;
         }
     }
@@ -186,47 +186,45 @@ impl Texture {
         self.id().cast_signed()
     }
 
-    /// Copies between it and `piece`, or its backing where there is none.
+    /// Copies what `region` says, between it and what `between` says.
     ///
     /// # Errors
-    /// The transfer does not lie in the texture, or not at the other end; the library refuses.
-    pub(super) fn transfer(
-        &self,
-        direction: Direction,
-        ctx: u32,
-        transfer: &Transfer3d,
-        piece: Option<Piece<'_>>,
-    ) -> Result<(), Refused> {
-        if direction == Direction::FromHost && piece.is_some_and(|piece| !piece.is_writable) {
-            return Err(Refused);
-        }
-        let region = &transfer.region;
-        let bytes = match (&piece, &self.attached) {
-            (Some(piece), _) => piece.len as u64,
-            (None, Some(attached)) => attached.bytes,
-            (None, None) => return Err(Refused),
+    /// The region does not lie in the texture, or not at the other end; the library refuses.
+    pub(super) fn transfer(&self, ctx: u32, region: &Transfer3d, between: Transfer<'_>) -> Result<(), Refused> {
+        let backing = self.attached.as_ref().map(|attached| attached.bytes);
+        let (direction, end, bytes) = match between {
+            Transfer::Backing(direction) => (direction, End::Attached, backing.ok_or(Refused)?),
+            Transfer::From(bytes) => {
+                (Direction::ToHost, End::of(bytes.as_ptr().cast_mut(), bytes.len()), bytes.len() as u64)
+            }
+            Transfer::Into(bytes) => {
+                (Direction::FromHost, End::of(bytes.as_mut_ptr(), bytes.len()), bytes.len() as u64)
+            }
         };
-        if !bounds::is_sane(&self.made, transfer, None) && !bounds::is_sane(&self.made, transfer, self.stride()) {
+        let known = Known { made: self.made, backing: backing.unwrap_or(0) };
+        let stride = || self.session.stride(self.id());
+        if !bounds::is_sane(&known, region, None) && !bounds::is_sane(&known, region, stride()) {
             return Err(Refused);
         }
-        if region.width == 0 || region.height == 0 || region.depth == 0 {
+        let Box3d { width, height, depth, .. } = region.region;
+        if width == 0 || height == 0 || depth == 0 {
             return Ok(());
         }
-        if transfer.offset >= bytes {
+        if region.offset >= bytes {
             return Err(Refused);
         }
         if direction == Direction::ToHost {
-            return self.copy(direction, ctx, transfer, piece);
+            return self.copy(direction, ctx, region, end);
         }
-        let reading = bounds::reading(&self.made, transfer, None);
-        match reading.or_else(|| bounds::reading(&self.made, transfer, self.stride())) {
+        let reading = bounds::reading(&self.made, region, None);
+        match reading.or_else(|| bounds::reading(&self.made, region, stride())) {
             None => Err(Refused),
-            Some(Reading::Whole) => self.copy(direction, ctx, transfer, piece),
+            Some(Reading::Whole) => self.copy(direction, ctx, region, end),
             Some(Reading::Layers(distance)) => {
-                let mut one = *transfer;
+                let mut one = *region;
                 one.region.depth = 1;
-                for _ in 0..region.depth {
-                    self.copy(direction, ctx, &one, piece)?;
+                for _ in 0..depth {
+                    self.copy(direction, ctx, &one, end)?;
                     one.region.z = one.region.z.saturating_add(1);
                     one.offset = one.offset.saturating_add(distance);
                 }
@@ -236,20 +234,12 @@ impl Texture {
     }
 
     /// Asks the library for a transfer that is sane.
-    fn copy(
-        &self,
-        direction: Direction,
-        ctx: u32,
-        transfer: &Transfer3d,
-        piece: Option<Piece<'_>>,
-    ) -> Result<(), Refused> {
+    fn copy(&self, direction: Direction, ctx: u32, transfer: &Transfer3d, mut end: End) -> Result<(), Refused> {
         let mut region = virgl_box(&transfer.region);
         let region = (&raw mut region).cast();
-        let mut own = piece.map(|piece| libc::iovec { iov_base: piece.start.cast(), iov_len: piece.len });
-        let (list, pieces) = match &mut own {
-            Some(piece) => (ptr::from_mut(piece).cast(), 1),
-            // The list that is attached.
-            None => (ptr::null_mut(), 0),
+        let (list, pieces) = match &mut end {
+            End::Own(piece) => (ptr::from_mut(piece).cast(), 1),
+            End::Attached => (ptr::null_mut(), 0),
         };
         let Transfer3d { offset, level, stride, layer_stride, .. } = *transfer;
         let (id, library) = (self.id(), self.session.library());
@@ -257,34 +247,17 @@ impl Texture {
             Direction::ToHost => {
                 let write = library.virgl_renderer_transfer_write_iov;
                 // SAFETY: the region lies in the texture, and both ends of the transfer are there while it lasts: a piece
-                // of ours, which is borrowed, or what is attached. The library sees to it that it ends within them, and
-                // bounds.rs to it that its sums are right.
+                // of ours, which `transfer` has borrowed, or what is attached. The library sees to it that it ends within
+                // them, and bounds.rs to it that its sums are right. It only reads the piece.
                 unsafe { write(id, ctx, level.cast_signed(), stride, layer_stride, region, offset, list, pieces) }
             }
             Direction::FromHost => {
                 let read = library.virgl_renderer_transfer_read_iov;
-                // SAFETY: as above; a piece of ours is borrowed exclusively, as `transfer` has seen.
+                // SAFETY: as above; the piece is written, and `transfer` has borrowed it exclusively.
                 unsafe { read(id, ctx, level, stride, layer_stride, region, offset, list, pieces.cast_signed()) }
             }
         };
         if answer == 0 { Ok(()) } else { Err(Refused) }
-    }
-
-    /// Bytes of a row of the first level.
-    fn stride(&self) -> Option<u32> {
-        if self.stride.get().is_none() {
-            self.stride.set(Some(self.info().1.stride).filter(|stride| *stride > 0));
-        }
-        self.stride.get()
-    }
-
-    /// What the library knows of it, and whether it answered. What it writes before it fails is right as well.
-    fn info(&self) -> (c_int, virgl_renderer_resource_info) {
-        // SAFETY: it is of numbers, for which zero is a value.
-        let mut info: virgl_renderer_resource_info = unsafe { mem::zeroed() };
-        // SAFETY: it writes the structure.
-        let answer = unsafe { (self.session.library().virgl_renderer_resource_get_info)(self.handle(), &raw mut info) };
-        (answer, info)
     }
 
     /// How many planes it has, and the layout of their memory (`DRM_FORMAT_MOD_*`), where the library tells.
@@ -309,7 +282,7 @@ impl Texture {
         }
         // SAFETY: it has no pointers. An export is of the current context's.
         unsafe { (self.session.library().virgl_renderer_force_ctx_0)() };
-        let (answer, info) = self.info();
+        let (answer, info) = self.session.info(self.id());
         if answer != 0 {
             return Err(Refused);
         }
@@ -354,15 +327,9 @@ impl Drop for Texture {
     }
 }
 
-impl<'a> Piece<'a> {
-    /// A piece that is written into.
-    pub fn of_mut(bytes: &'a mut [u8]) -> Self {
-        Self { start: bytes.as_mut_ptr(), len: bytes.len(), is_writable: true, borrowed: PhantomData }
-    }
-
-    /// A piece that is read alone: for [`Direction::ToHost`].
-    pub fn of(bytes: &'a [u8]) -> Self {
-        Self { start: bytes.as_ptr().cast_mut(), len: bytes.len(), is_writable: false, borrowed: PhantomData }
+impl End {
+    fn of(start: *mut u8, len: usize) -> Self {
+        Self::Own(libc::iovec { iov_base: start.cast(), iov_len: len })
     }
 }
 
