@@ -11,6 +11,8 @@ mod display;
 mod heads;
 #[path = "vm_cases/life.rs"]
 mod life;
+#[path = "vm_cases/nested.rs"]
+mod nested;
 #[path = "vm_cases/seat.rs"]
 mod seat;
 #[path = "vm_cases/virgl.rs"]

@@ -57,7 +57,8 @@ impl Folders {
             .reads
             .iter()
             .map(|folder| (folder, if folder.is_dir() { reading } else { AccessFs::ReadFile.into() }));
-        for (folder, access) in opens.chain(removes).chain(reads) {
+        let lists = needs.lists.iter().map(|folder| (folder, AccessFs::ReadDir.into()));
+        for (folder, access) in opens.chain(removes).chain(reads).chain(lists) {
             if let Ok(folder) = PathFd::new(folder) {
                 rules = rules.add_rule(PathBeneath::new(folder, access))?;
             }

@@ -40,6 +40,8 @@ pub struct Needs {
     pub opens_in: Vec<PathBuf>,
     /// Folders and files that it reads.
     pub reads: Vec<PathBuf>,
+    /// Folders of which it reads what is in them, and not the files.
+    pub lists: Vec<PathBuf>,
     /// Folders in which it removes files.
     pub removes_in: Vec<PathBuf>,
     /// System calls.

@@ -59,6 +59,8 @@ impl Needs {
         if let Some(node) = node {
             self.calls.push(calls::GPU);
             self.opens_in.push(node.to_owned());
+            // Mesa finds out there which of all GPUs it was given.
+            self.lists.push(PathBuf::from("/dev/dri"));
             if is_of(NVIDIA, node, Path::new("/sys")) {
                 self.calls.push(calls::NVIDIA);
                 self.opens_in.extend(nvidia(Path::new("/dev")));

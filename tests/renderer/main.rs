@@ -3,7 +3,8 @@
 //! One process has one renderer, of one thread, opened before there are others: so this runner knows no threads. The cases
 //! run one after the other, each with the renderer that the first one opened, but for those that open their own.
 //!
-//! `SEAT_RENDER_NODE=/dev/dri/renderD128` has them run on that GPU.
+//! `SEAT_RENDER_NODE=/dev/dri/renderD128` has them run on that GPU. Without it they are run a second time in a guest, whose
+//! GPU is served by the program itself: its node exports DMABUFs as others do.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +18,7 @@
 )]
 
 mod fences;
+mod guest;
 mod hostile;
 mod life;
 mod streams;
@@ -50,6 +52,9 @@ const LAST: &str = "a_closed_renderer_can_be_opened_again";
 const CONFINED: &str = "all_of_it_works_inside_of_the_sandbox";
 const INSIDE: &str = "SEAT_RENDERER_INSIDE";
 
+/// The case that runs all others on a GPU.
+const ON_GPU: &str = "all_of_it_works_on_a_guests_gpu";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
@@ -58,16 +63,18 @@ fn main() -> ExitCode {
     let cases: Vec<&Case> = cases.iter().filter(|(name, _)| wanted(name)).collect();
     if arguments.iter().any(|argument| argument == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));
-        println!("{LAST}: test\n{CONFINED}: test");
+        println!("{LAST}: test\n{CONFINED}: test\n{ON_GPU}: test");
         return ExitCode::SUCCESS;
     }
     let inside = std::env::var_os(INSIDE).is_some();
-    if cases.is_empty() && !wanted(LAST) && !wanted(CONFINED) {
+    if cases.is_empty() && ![LAST, CONFINED, ON_GPU].into_iter().any(wanted) {
         return ExitCode::SUCCESS;
     }
     let mut renderer = match if inside { open_inside() } else { Renderer::open(node().as_deref()) } {
         Ok(renderer) => renderer,
-        Err(error @ (OpenError::Library(_) | OpenError::Start { .. })) if std::env::var_os("CI").is_none() => {
+        Err(error @ (OpenError::Library(_) | OpenError::Start { on_node: false }))
+            if std::env::var_os("CI").is_none() =>
+        {
             let _ = writeln!(std::io::stderr(), "SKIPPED, not on this machine: {error}");
             return ExitCode::SUCCESS;
         }
@@ -82,6 +89,10 @@ fn main() -> ExitCode {
     }
     if wanted(LAST) && !inside {
         passed.push(passes(LAST, || life::again(renderer)));
+    }
+    // The laboratory has threads, so it comes when no renderer will be opened any more.
+    if wanted(ON_GPU) && !inside && node().is_none() {
+        passed.push(passes(ON_GPU, guest::all_on_its_gpu));
     }
     let failed = passed.iter().filter(|passed| !*passed).count();
     println!("\ntest result: {} passed; {failed} failed", passed.len() - failed);

@@ -14,6 +14,7 @@
 //! | [`beside_2d`] | 2D resources and blobs beside textures, and as such |
 //! | [`fences`] | when fenced commands come back, and in which order |
 //! | [`lives`] | pause, reset, reboot, hang-up |
+//! | [`node`] | on a GPU: what it draws is handed over as DMABUFs |
 //! | [`numbers`] | random commands, sensible and absurd |
 //! | [`streams`] | random streams of virgl commands |
 
@@ -36,6 +37,7 @@ mod beside_2d;
 mod contexts;
 mod fences;
 mod lives;
+mod node;
 mod numbers;
 mod offer;
 mod screens;

@@ -10,7 +10,6 @@
 
 use std::any::type_name;
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -126,14 +125,6 @@ impl InVm {
     }
 
     fn run_all(&self, lab: &Lab) -> Result<Report> {
-        let program = std::env::current_exe().context("this program's path")?;
-        let folder = std::env::current_dir().context("the working folder")?;
-        for path in [&program, &folder] {
-            if HIDDEN.iter().any(|hidden| path.starts_with(hidden)) {
-                let text = format!("{}: the guest cannot see it; use another CARGO_TARGET_DIR", path.display());
-                return Err(Error::Failed(text));
-            }
-        }
         let served = self.gpu.map(|(program, arguments)| Backend::start(program, arguments)).transpose()?;
         let config = match &served {
             Some(backend) => Config::new(Gpu::vhost_user(backend.socket())).host_root().no_text_console(),
@@ -142,26 +133,35 @@ impl InVm {
         let config = config.memory_mib(self.memory_mib);
         let mut vm = if self.kvm { config.with_kvm() } else { config }.boot(lab)?;
         vm.set_patience(self.patience);
-        let ended = vm.exec(&self.order(lab, &program, &folder)?)?;
+        let ended = vm.exec(&self.order(lab)?)?;
         let status = ended.status.map_or("a signal".to_owned(), |status| format!("status {status}"));
         let said = served.as_ref().map(|backend| backend.log().tail(20)).unwrap_or_default();
         let end = format!("the test program ended by {status}\n{}{said}", vm.console().tail(40));
         Ok(Report { outcomes: outcomes(&ended.output), end })
     }
 
-    fn order(&self, lab: &Lab, program: &Path, folder: &Path) -> Result<Order> {
+    fn order(&self, lab: &Lab) -> Result<Order> {
         let arguments = ["--test-threads=1"].into_iter().chain(self.filters.iter().copied());
         let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let mut environment = vec![own((INSIDE, "1")), lab.for_guest()?];
         environment.extend(HANDED_ON.iter().filter_map(|name| Some(own((name, &std::env::var(name).ok()?)))));
         environment.extend(self.environment.iter().copied().map(own));
-        Ok(Order {
-            folder: folder.to_string_lossy().into_owned(),
-            program: program.to_string_lossy().into_owned(),
-            arguments: arguments.map(str::to_owned).collect(),
-            environment,
-        })
+        Ok(Order { arguments: arguments.map(str::to_owned).collect(), environment, ..this_program()? })
     }
+}
+
+/// This very program, to be run in a guest as it runs here but without arguments and environment.
+pub fn this_program() -> Result<Order> {
+    let program = std::env::current_exe().context("this program's path")?;
+    let folder = std::env::current_dir().context("the working folder")?;
+    for path in [&program, &folder] {
+        if HIDDEN.iter().any(|hidden| path.starts_with(hidden)) {
+            let text = format!("{}: the guest cannot see it; use another CARGO_TARGET_DIR", path.display());
+            return Err(Error::Failed(text));
+        }
+    }
+    let [program, folder] = [program, folder].map(|path| path.to_string_lossy().into_owned());
+    Ok(Order { folder, ..Order::new(&program, &[]) })
 }
 
 /// How a test on the host ends after that run.

@@ -41,7 +41,7 @@ pub use backend::Backend;
 pub use config::{Config, Gpu};
 pub use error::{Error, Result};
 pub use image::Image;
-pub use in_vm::InVm;
+pub use in_vm::{InVm, this_program};
 pub use lab::{Drivers, Lab};
 pub use log::Log;
 pub use process::Process;

@@ -210,6 +210,21 @@ impl Vm {
         self.wait_picture_for(self.patience, head, fault)
     }
 
+    /// Waits until the head shows a DMABUF, of which QEMU has no pixels.
+    pub fn wait_dmabuf(&mut self, head: u32) -> Result<()> {
+        let until = deadline(self.patience);
+        loop {
+            match self.screendump(head) {
+                Err(error) if error.is_refusal() && error.to_string().contains("no surface") => return Ok(()),
+                _ if Instant::now() >= until => {
+                    return Err(self.with_logs(Error::Failed(format!("head {head} shows no DMABUF"))));
+                }
+                Ok(_) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     fn wait_picture_for(
         &mut self,
         patience: Duration,
