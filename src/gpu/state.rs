@@ -30,7 +30,7 @@ use super::dialog::Question;
 use super::pointer::Pointer;
 use super::rect::Rect;
 use super::rendering::Rendering;
-use super::resource::Resource;
+use super::resource::{Pixels, Resource};
 use super::scanout::Scanout;
 use super::trim;
 use super::udmabuf::Exporter;
@@ -275,7 +275,8 @@ impl State {
         }
         let resource = self.resources.get_mut(&id).ok_or(Status::ErrInvalidResourceId)?;
         // A blob is shown by SET_SCANOUT_BLOB.
-        let size = resource.size().ok_or(Status::ErrUnspec)?;
+        let is_blob = matches!(resource.pixels, Pixels::Blob(_));
+        let size = resource.size().ok_or(if is_blob { Status::ErrUnspec } else { Status::ErrInvalidParameter })?;
         if rect.is_empty() || !size.contains(&rect) {
             return Err(Status::ErrInvalidParameter);
         }

@@ -133,8 +133,7 @@ fn a_long_stream_does_what_it_says_to_its_end() {
 fn commands_that_are_too_short_or_unknown_are_refused_and_those_before_are_done() {
     let Some(Seat { program: _program, mut vm }) = boot() else { return };
     let mut sheet = sheet_on_screen(&mut vm, 1, 64, 64);
-    let bad: [&[u32]; 5] = [
-        &[u32::MAX],
+    let bad: [&[u32]; 4] = [
         &[u32::from(ccmd::END)],
         // Shorter than what it is.
         &[u32::from(ccmd::CLEAR) | 1 << 16, 4],
@@ -152,9 +151,20 @@ fn commands_that_are_too_short_or_unknown_are_refused_and_those_before_are_done(
         sheet.flush(&mut vm.driver, sheet.rect());
         await_picture(&vm, 0, &sheet.picture);
     }
-    // One that is longer than what is left is not refused, for the library says nothing; but its context is in error.
-    vm.driver.create_context(20).unwrap().ok().unwrap();
-    vm.driver.submit_3d(20, &[u32::from(ccmd::CLEAR) | 8 << 16, 4]).unwrap();
-    sheet.fill(&mut vm.driver, 0x12_3456);
-    assert_eq!(vm.driver.submit_3d(20, &[0]).unwrap().kind, resp::ERR_INVALID_PARAMETER);
+}
+
+#[test]
+fn a_stream_whose_last_command_is_longer_than_what_is_left_is_refused_whole_and_its_context_goes_on() {
+    let Some(Seat { program: _program, mut vm }) = boot() else { return };
+    let mut sheet = sheet_on_screen(&mut vm, 1, 64, 64);
+    sheet.fill(&mut vm.driver, 0x65_4321);
+    for cut in [&[u32::MAX][..], &[u32::from(ccmd::CLEAR) | 8 << 16, 4]] {
+        let mut stream = Stream::new();
+        stream.fill(1, sheet.texture.format, 0x12_3456);
+        let both = [stream.words(), cut].concat();
+        assert_eq!(vm.driver.submit_3d(CTX, &both).unwrap().kind, resp::ERR_INVALID_PARAMETER, "{cut:x?}");
+        sheet.flush(&mut vm.driver, sheet.rect());
+        await_picture(&vm, 0, &sheet.picture);
+    }
+    sheet.fill(&mut vm.driver, 0x0f_f0f0);
 }
