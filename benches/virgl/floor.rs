@@ -14,7 +14,7 @@ use seat_frontend::gpu::virgl::Stream;
 use seat_frontend::wait_readable;
 use vhost_seat::gpu::backing::{Backing, Entry};
 use vhost_seat::gpu::command::{Box3d, Create3d, ResourceId, Transfer3d};
-use vhost_seat::gpu::virgl::{self, Renderer, Retired, Texture};
+use vhost_seat::gpu::virgl::{self, Renderer, Texture};
 use vhost_seat::vhost_proto::memory::GuestMemory;
 use vhost_seat::vhost_proto::wire::MemoryRegion;
 use vm_memory::GuestAddress;
@@ -148,7 +148,7 @@ fn at_each_kick(renderer: &mut Renderer, mut work: impl FnMut(&mut Renderer) -> 
             continue;
         }
         let mut done = false;
-        renderer.retire(&mut |fence| done |= fence == Retired::Global(sequence));
+        renderer.retire(&mut |fence| done |= fence == sequence);
         if done {
             nix::unistd::write(io::stdout(), &1u64.to_ne_bytes())?;
         }
