@@ -106,7 +106,8 @@ pub fn canvas_on_screen(vm: &mut GpuMachine, id: u32, width: u32, height: u32) -
 #[track_caller]
 pub fn await_picture(vm: &GpuMachine, scanout: usize, picture: &Picture) {
     if let Err(error) = vm.display.wait(soon(), |display| picture.is_on(display.picture(scanout).as_deref())) {
-        panic!("scanout {scanout} does not show what it should: {error}");
+        let how = vm.display.with(|display| picture.difference(display.picture(scanout).as_deref()));
+        panic!("scanout {scanout} does not show what it should: {error}; what differs: {how}");
     }
 }
 

@@ -67,6 +67,22 @@ impl Picture {
         self.rgb.iter().flat_map(|rgb| pixel_bytes(format, *rgb, 0x5a)).collect()
     }
 
+    /// How what a display shows differs from this.
+    pub fn difference(&self, surface: Option<&Surface>) -> String {
+        let Some(surface) = surface else { return "it is off".into() };
+        if (surface.width, surface.height) != (self.width, self.height) {
+            return format!("it is of {} x {}", surface.width, surface.height);
+        }
+        let pairs = surface.pixels.chunks_exact(4).map(shown).zip(&self.rgb);
+        let wrong: Vec<(usize, u32, u32)> =
+            pairs.enumerate().filter(|(_, (is, due))| is != *due).map(|(at, (is, due))| (at, is, *due)).collect();
+        let Some(&(at, is, due)) = wrong.first() else { return "nothing".into() };
+        let place = |at: usize| (at % self.width as usize, at / self.width as usize);
+        let last = wrong.last().map_or((0, 0), |last| place(last.0));
+        let first = place(at);
+        format!("{} pixels, from {first:?}, {is:#08x} instead of {due:#08x}, to {last:?}", wrong.len())
+    }
+
     /// Whether a display shows exactly this.
     pub fn is_on(&self, surface: Option<&Surface>) -> bool {
         surface.is_some_and(|surface| {

@@ -136,7 +136,8 @@ fn what_shaders_draw_is_seen_where_it_was_drawn() {
     let scene = Scene::new(&mut vm.driver, 50);
     for (id, flags) in [(1, 0), (2, 1)] {
         let mut sheet = Sheet::of(&mut vm.driver, Texture { flags, ..Texture::picture(id, 200, 150) });
-        sheet.fill(&mut vm.driver, 0x00_0044);
+        // Each on another ground, for what is seen of the first one is no proof for the second.
+        sheet.fill(&mut vm.driver, 0x00_0044 * id);
         let mut stream = Stream::new();
         stream.create_sub_context(id).set_sub_context(id);
         scene.prepare(&mut stream, &sheet.texture);
@@ -147,7 +148,9 @@ fn what_shaders_draw_is_seen_where_it_was_drawn() {
         stream.set_sub_context(0);
         submit(&mut vm.driver, &stream);
         sheet.flip_to(&mut vm.driver, 0);
-        await_picture(&vm, 0, &sheet.picture);
+        // OpenGL's first row is the lowest: guests turn what they draw into a texture whose first row is on top.
+        let seen = if flags == 0 { sheet.picture } else { upside_down(&sheet.picture) };
+        await_picture(&vm, 0, &seen);
     }
 }
 
