@@ -63,6 +63,7 @@ test: format-check
 	$(MAKE) deps
 	$(MAKE) lint
 	$(CARGO) test --locked --workspace
+	VHOST_SEAT_ARGUMENTS='--virgl --max-hostmem=256M' $(CARGO) test --locked --test hostile_guest --test hostile_frontend
 	$(MAKE) fuzz-smoke FUZZ_TARGETS='control session' FUZZ_SECONDS=10
 
 # AddressSanitizer on stable: RUSTC_BOOTSTRAP lets it take the option; --cfg asan is for the tests, which run the programs

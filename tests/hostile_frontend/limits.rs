@@ -18,6 +18,11 @@ fn limit_descriptors(program: &Program, limit: u64) {
     assert!(status.expect("prlimit is there (util-linux)").success());
 }
 
+/// Waits until the program has opened all that it needs: a socket listens before.
+fn await_start(program: &Program) {
+    connect(program).barrier().unwrap();
+}
+
 fn await_words(program: &Program, words: &str) {
     let deadline = soon();
     while !program.stderr().contains(words) {
@@ -29,6 +34,7 @@ fn await_words(program: &Program, words: &str) {
 #[test]
 fn without_a_descriptor_for_a_front_end_the_program_waits_says_so_once_and_goes_on_later() {
     let mut program = program(&[]);
+    await_start(&program);
     limit_descriptors(&program, 3);
 
     let mut front = connect(&program);
@@ -51,6 +57,7 @@ fn without_a_descriptor_for_a_front_end_the_program_waits_says_so_once_and_goes_
 #[cfg_attr(asan, ignore = "the search for leaks at the program's end wants a descriptor")]
 fn a_signal_ends_a_program_that_cannot_take_its_front_end() {
     let mut program = program(&[]);
+    await_start(&program);
     limit_descriptors(&program, 3);
     let _front = connect(&program);
     await_words(&program, "no front end can be taken for now");
