@@ -38,7 +38,7 @@ BINARIES   = $(DEVICES:%=$(BUILT)/vhost-user-%)
 INSTALLS   = $(DEVICES:%=install-%)
 UNINSTALLS = $(DEVICES:%=uninstall-%)
 
-.PHONY: help build test test-asan lint format-check deps bench bench-vm demo fuzz fuzz-smoke fuzz-coverage fuzz-tools ours install uninstall $(INSTALLS) $(UNINSTALLS)
+.PHONY: help build test test-asan lint format-check deps bench bench-vm demo demo-3d fuzz fuzz-smoke fuzz-coverage fuzz-tools ours install uninstall $(INSTALLS) $(UNINSTALLS)
 .SUFFIXES:
 
 help:
@@ -46,6 +46,7 @@ help:
 	@echo 'make test       set up what the tests need, then format, lints, all tests, and a moment of fuzzing'
 	@echo 'make test-asan  the tests that need no machine, with AddressSanitizer (20 minutes)'
 	@echo 'make demo       boot a small guest on our screen and take a picture of it'
+	@echo 'make demo-3d    the same with 3D: a cube that the guest draws by our renderer'
 	@echo 'make bench      measure beside the floor, and beside QEMU'"'"'s own program'
 	@echo 'make bench-vm   measure what a guest gets under a real QEMU'
 	@echo 'make install    PREFIX=/usr/local, DESTDIR, LIBEXECDIR, JSONDIR, PRIORITY; see the top of Makefile'
@@ -97,6 +98,9 @@ bench-vm: deps build
 
 demo: deps build
 	$(CARGO) run --locked --release --package seat-vm --example demo -- '$(BUILT)/vhost-user-gpu' '$(PICTURES)'
+
+demo-3d: deps build
+	$(CARGO) run --locked --release --package seat-vm --example demo_3d -- '$(BUILT)/vhost-user-gpu' '$(PICTURES)'
 
 # AddressSanitizer and libFuzzer on stable: RUSTC_BOOTSTRAP lets it take -Z options. With a nightly,
 # `cargo +nightly fuzz run TARGET` does the same.
