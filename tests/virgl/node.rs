@@ -175,6 +175,24 @@ fn a_part_of_a_texture_goes_as_pixels() {
     });
 }
 
+/// vgem's: Mesa draws in software there, and shares no texture.
+#[test]
+fn where_no_texture_can_be_shared_all_is_read_back() {
+    GUEST.run(|| {
+        let Seat { program, mut vm } = seat::boot_with(&["--render-node=/dev/dri/renderD129"]).unwrap();
+        await_display_features(&vm);
+        for (id, flags) in [(1, 0), (2, 1)] {
+            let mut sheet = Sheet::of(&mut vm.driver, Texture { flags, ..Texture::picture(id, 300, 200) });
+            sheet.fill(&mut vm.driver, 0x12_3456);
+            sheet.flip_to(&mut vm.driver, 0);
+            await_picture(&vm, 0, &sheet.picture);
+        }
+        vm.display.with(|display| assert!(display.dmabuf(0).is_none()));
+        let said = program.stderr();
+        assert!(said.lines().count() == 1 && said.contains("can't be shared"), "{said}");
+    });
+}
+
 #[test]
 fn with_display_pixels_all_is_read_back() {
     GUEST.run(|| {

@@ -19,7 +19,7 @@ cache=${VHOST_SEAT_VM_CACHE:-$here/cache}
 plain="gcc g++ libc6-dev libdrm-dev libvirglrenderer-dev libclang-dev make pkg-config ca-certificates dbus-daemon dbus-bin zstd
     xz-utils util-linux busybox-static"
 # What renders, in software, on this machine; and what draws in a guest, which has this machine's root.
-plain="$plain libvirglrenderer1 libegl1 libegl-mesa0 libgles2 libgbm1 libgl1-mesa-dri kmscube"
+plain="$plain libvirglrenderer1 libegl1 libegl-mesa0 libopengl0 libgles2 libgbm1 libgl1-mesa-dri kmscube"
 # qemu-system-gui has QEMU's own /usr/lib/qemu/vhost-user-gpu and the D-Bus display.
 newer="qemu-system-x86 qemu-system-gui"
 newer_min=1:9.0

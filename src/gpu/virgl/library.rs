@@ -25,6 +25,10 @@ const NAME: &str = "libvirglrenderer.so.1";
 /// libepoxy, through which virglrenderer calls EGL, ends the process where this is not there.
 const EGL: &str = "libEGL.so.1";
 
+/// And one of these, through which it calls OpenGL.
+const OPENGL: &str = "libOpenGL.so.0";
+const GL: &str = "libGL.so.1";
+
 /// `EGL_EXTENSIONS`.
 const EGL_EXTENSIONS: c_int = 0x3055;
 
@@ -159,6 +163,14 @@ pub fn egl_knows(platform: &str) -> Result<bool, OpenError> {
     // SAFETY: as was just said.
     let names = unsafe { CStr::from_ptr(answer) };
     Ok(names.to_string_lossy().split(' ').any(|name| name == platform))
+}
+
+/// Sees whether OpenGL itself is installed: libepoxy, by which virglrenderer calls it, ends the process where it is not.
+///
+/// # Errors
+/// It is not.
+pub fn check_opengl() -> Result<(), OpenError> {
+    load(OPENGL).or_else(|_| load(GL)).map(drop)
 }
 
 /// The library, loaded at the first call. It stays: drivers that it loads in turn have threads, which nobody can unload.

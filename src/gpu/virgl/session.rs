@@ -24,7 +24,7 @@ use std::{fs, io, mem};
 use virglrenderer_sys::{self as c, virgl_renderer_callbacks, virgl_renderer_resource_info};
 
 use super::bounds::Known;
-use super::library::{Library, egl_knows, library};
+use super::library::{Library, check_opengl, egl_knows, library};
 use super::stream::{self, SubContexts, Textures};
 use super::{Capset, OpenError, Refused, messages};
 use crate::gpu::command::Create3d;
@@ -95,6 +95,7 @@ impl Session {
     pub fn open(node: Option<OwnedFd>) -> Result<Rc<Self>, OpenError> {
         set_environment(node.is_some())?;
         let library = library()?;
+        check_opengl()?;
         if !egl_knows(if node.is_some() { GBM } else { SURFACELESS })? {
             return Err(OpenError::Start { on_node: node.is_some() });
         }

@@ -26,7 +26,7 @@ const GIVEN: &str = "VHOST_SEAT_VM_GIVEN";
 pub enum Drivers {
     /// A virtio gpu.
     Gpu,
-    /// The same, and the host's root.
+    /// The same, the host's root, and vgem: a second GPU that is none.
     GpuAndRoot,
     /// The same and KVM: the emulated processor is an AMD that has SVM.
     GpuRootAndKvm,
@@ -42,7 +42,7 @@ impl Drivers {
     fn modules(self) -> &'static [&'static str] {
         match self {
             Drivers::Gpu => &["virtio_pci", "virtio_gpu"],
-            Drivers::GpuAndRoot => &["virtio_pci", "virtio_gpu", "9pnet_virtio", "9p"],
+            Drivers::GpuAndRoot => &["virtio_pci", "virtio_gpu", "9pnet_virtio", "9p", "vgem"],
             Drivers::GpuRootAndKvm => &["virtio_pci", "virtio_gpu", "9pnet_virtio", "9p", "kvm_amd"],
             Drivers::Uinput => &["virtio_pci", "9pnet_virtio", "9p", "evdev", "uinput"],
             Drivers::UinputAndKvm => &["virtio_pci", "9pnet_virtio", "9p", "evdev", "uinput", "kvm_amd"],
