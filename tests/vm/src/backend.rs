@@ -14,7 +14,7 @@ use crate::log::Log;
 use crate::process::{INHERITED, Process, deadline};
 use crate::workdir::Workdir;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks whether it listens; nothing tells us.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
