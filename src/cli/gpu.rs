@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lexopt::Parser;
-use log::{Level, LevelFilter, log};
+use log::{LevelFilter, warn};
 
 use super::options::{self, UsageError};
 use super::{Failure, Program, Start, size, trial};
@@ -104,11 +104,8 @@ impl Program for GpuProgram {
             }
         }
         let direct = direct_scanout.is_some();
-        let exporter = if direct || display.wants_dmabufs(has_3d && render_node.is_some()) {
-            open_exporter(direct || display == DisplayMode::Dmabuf)
-        } else {
-            None
-        };
+        // Only where it was asked for: not every GPU takes memory that is not its own, and QEMU shows nothing then.
+        let exporter = if direct || display == DisplayMode::Dmabuf { open_exporter() } else { None };
         if exporter.is_some() {
             needs.calls.extend(direct.then_some(calls::UDMABUF_LIST));
             needs.calls.push(calls::UDMABUF);
@@ -125,10 +122,8 @@ impl Program for GpuProgram {
     }
 }
 
-/// What puts pictures that no GPU draws into DMABUFs. Where it can't be had they go as pixels: a word about that is due where
-/// it was `asked_for`.
-fn open_exporter(asked_for: bool) -> Option<Exporter> {
-    let level = if asked_for { Level::Warn } else { Level::Info };
+/// What puts pictures that no GPU draws into DMABUFs. Where it can't be had they go as pixels.
+fn open_exporter() -> Option<Exporter> {
     let opened = Exporter::open();
-    opened.inspect_err(|error| log!(level, "what no GPU draws goes as pixels: {}: {error}", udmabuf::PATH)).ok()
+    opened.inspect_err(|error| warn!("what no GPU draws goes as pixels: {}: {error}", udmabuf::PATH)).ok()
 }
