@@ -135,12 +135,6 @@ pub fn stream(random: &mut Random, scene: &Scene) -> Vec<u32> {
     }
 }
 
-/// Numbers that no texture reaches: its levels, and layers of it.
-const LEVELS: u32 = 16;
-const LAYERS: u32 = 1 << 12;
-/// `VIRGL_FORMAT_MAX_EXTENDED` is beyond that in no version that there is.
-const FORMATS: u32 = 300;
-
 /// What is drawn in a short time.
 const VERTICES_DRAWN: u32 = 1 << 16;
 const INSTANCES_DRAWN: u32 = 1 << 6;
@@ -154,14 +148,8 @@ fn is_known_to_harm(words: &[u32]) -> bool {
         rest = next;
         let at = |index: usize| body.get(index).copied().unwrap_or(0);
         let harms = match number {
-            // The level is not checked: reads and writes beyond the texture.
-            ccmd::TRANSFER3D | ccmd::RESOURCE_INLINE_WRITE | ccmd::COPY_TRANSFER3D => at(1) >= LEVELS,
-            // One blit for each layer, 2^32 of them.
-            ccmd::BLIT => at(11) >= LAYERS || at(20) >= LAYERS,
             // As many vertices, as often as it says, by the software's own processor.
             ccmd::DRAW_VBO => at(1) > VERTICES_DRAWN || at(4) > INSTANCES_DRAWN || at(11) > VERTICES_DRAWN,
-            // The format is an index that is not checked.
-            ccmd::SET_SHADER_IMAGES => body[len.min(2)..].chunks(5).any(|image| image[0] >= FORMATS),
             // A shader whose text goes on in a command that does not come is used without one.
             ccmd::CREATE_OBJECT if kind == object::SHADER => {
                 let outputs = at(4) as usize;

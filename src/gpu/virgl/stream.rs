@@ -12,8 +12,10 @@ use crate::gpu::command::{Box3d, ResourceId, Transfer3d};
 
 /// `VIRGL_CCMD_*`.
 const RESOURCE_INLINE_WRITE: u32 = 9;
+const BLIT: u32 = 16;
 const CREATE_SUB_CTX: u32 = 29;
 const DESTROY_SUB_CTX: u32 = 30;
+const SET_SHADER_IMAGES: u32 = 35;
 const TRANSFER3D: u32 = 43;
 const COPY_TRANSFER3D: u32 = 45;
 const PIPE_RESOURCE_CREATE: u32 = 48;
@@ -24,6 +26,11 @@ const FROM_HOST: u32 = 2;
 
 /// `VIRGL_COPY_TRANSFER3D_FLAGS_READ_FROM_HOST`.
 const READ_FROM_HOST: u32 = 1 << 1;
+
+/// Of a BLIT, which the library does layer by layer: no texture has as many.
+const LAYERS: u32 = 1 << 12;
+/// The library looks formats of image views up without a look at how many it knows, which in no version are as many.
+const FORMATS: u32 = 300;
 
 /// Sub contexts of a context beside its first one: Mesa makes one or two, and each takes megabytes.
 pub const MAX_SUB_CONTEXTS: usize = 16;
@@ -125,6 +132,14 @@ pub fn check(
         place = place.saturating_add(1).saturating_add(body.len);
         match head & 0xff {
             PIPE_RESOURCE_CREATE => return Err(Refused),
+            // The depths of both boxes.
+            BLIT if [11, 20].into_iter().any(|depth| body.get(depth).is_some_and(|depth| depth >= LAYERS)) => {
+                return Err(Refused);
+            }
+            // After two words, five of each image: the format first.
+            SET_SHADER_IMAGES if (2..body.len).step_by(5).any(|at| body.get(at).is_none_or(|of| of >= FORMATS)) => {
+                return Err(Refused);
+            }
             CREATE_SUB_CTX => subs.create(body.get(0).ok_or(Refused)?)?,
             DESTROY_SUB_CTX => subs.destroy(body.get(0).ok_or(Refused)?),
             command @ (RESOURCE_INLINE_WRITE | TRANSFER3D | COPY_TRANSFER3D) => {
@@ -268,7 +283,7 @@ mod tests {
     fn commands_that_are_the_librarys_to_judge_pass_whatever_their_words_are() {
         assert!(passes(&[]));
         assert!(passes(&[0, 0, 0]));
-        for number in (0..=255).filter(|number| ![9, 29, 30, 43, 45, 48].contains(number)) {
+        for number in (0..=255).filter(|number| ![9, 29, 30, 35, 43, 45, 48].contains(number)) {
             assert!(passes(&[command(number, &[u32::MAX; 5]), command(number, &[])].concat()), "{number}");
         }
         assert!(passes(&command(7, &vec![48; 0xffff])), "words of a command are no commands");
@@ -349,6 +364,25 @@ mod tests {
         assert!(passes(&transfer(SAMPLES, whole, TO_HOST)));
         assert!(!passes(&transfer(SAMPLES, whole, FROM_HOST)));
         assert!(!passes(&copy(SAMPLES, whole, BUFFER, READ_FROM_HOST)));
+    }
+
+    #[test]
+    fn blits_of_endless_layers_and_images_of_formats_that_nobody_knows_are_refused() {
+        let blit = |depths: [u32; 2]| {
+            let mut body = [1; 21];
+            (body[11], body[20]) = (depths[0], depths[1]);
+            command(BLIT, &body)
+        };
+        assert!(passes(&blit([1, 1])) && passes(&blit([LAYERS - 1, 6])));
+        for endless in [LAYERS, 0x1000_0001, u32::MAX] {
+            assert!(!passes(&blit([endless, 1])) && !passes(&blit([1, endless])), "{endless:#x}");
+        }
+        let images = |formats: &[u32]| {
+            let all = formats.iter().flat_map(|format| [*format, 1, 0, 0, PICTURE]);
+            command(SET_SHADER_IMAGES, &[0, 0].into_iter().chain(all).collect::<Vec<_>>())
+        };
+        assert!(passes(&images(&[])) && passes(&images(&[1, FORMATS - 1])));
+        assert!(!passes(&images(&[FORMATS])) && !passes(&images(&[1, u32::MAX])));
     }
 
     #[test]
