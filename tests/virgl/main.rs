@@ -10,6 +10,7 @@
 //! | [`textures`] | textures: made, refused, counted, gone |
 //! | [`transfers`] | transfers both ways, byte by byte |
 //! | [`submits`] | SUBMIT_3D: its sizes, its pieces |
+//! | [`shaders`] | shaders whose text comes in parts |
 //! | [`screens`] | what is drawn is seen, and no more is sent than has changed |
 //! | [`beside_2d`] | 2D resources and blobs beside textures, and as such |
 //! | [`fences`] | when fenced commands come back, and in which order |
@@ -41,6 +42,7 @@ mod node;
 mod numbers;
 mod offer;
 mod screens;
+mod shaders;
 mod streams;
 mod submits;
 mod textures;

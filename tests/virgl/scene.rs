@@ -43,6 +43,11 @@ impl Scene {
 
     /// What has to be there before the first draw into a texture: a surface, state and shaders.
     pub fn prepare(&self, stream: &mut Stream, texture: &Texture) {
+        self.prepare_in_parts(stream, texture, usize::MAX);
+    }
+
+    /// The same, the shaders' text in parts of so many words.
+    pub fn prepare_in_parts(&self, stream: &mut Stream, texture: &Texture, words: usize) {
         let &Texture { resource_id, format, width, height, .. } = texture;
         stream.create_surface(1, resource_id, format).framebuffer(&[1]);
         // All colours are written.
@@ -60,7 +65,7 @@ impl Scene {
         let (half_width, half_height) = (width as f32 / 2.0, height as f32 / 2.0);
         let viewport = [half_width, half_height, 0.5, half_width, half_height, 0.5].map(f32::to_bits);
         stream.command(ccmd::SET_VIEWPORT_STATE, object::NULL, &[&[0], &viewport[..]].concat());
-        stream.shader(6, Stage::Vertex, VERTEX).shader(7, Stage::Fragment, FRAGMENT);
+        stream.shader_in_parts(6, Stage::Vertex, VERTEX, words).shader_in_parts(7, Stage::Fragment, FRAGMENT, words);
     }
 
     /// A rectangle of that colour.

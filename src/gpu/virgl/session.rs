@@ -25,7 +25,7 @@ use virglrenderer_sys::{self as c, virgl_renderer_callbacks, virgl_renderer_reso
 
 use super::bounds::Known;
 use super::library::{Library, check_opengl, egl_knows, library};
-use super::stream::{self, SubContexts, Textures};
+use super::stream::{self, Textures};
 use super::{Capset, OpenError, Refused, messages};
 use crate::gpu::command::Create3d;
 
@@ -83,7 +83,7 @@ pub struct Session {
     /// The library's until the cleanup.
     callbacks: NonNull<virgl_renderer_callbacks>,
     has_node: bool,
-    contexts: RefCell<HashMap<u32, SubContexts>>,
+    contexts: RefCell<HashMap<u32, stream::Context>>,
     textures: RefCell<HashMap<u32, Entry>>,
 }
 
@@ -196,7 +196,7 @@ impl Session {
         if answer != 0 {
             return Err(Refused);
         }
-        self.contexts.borrow_mut().insert(id, SubContexts::default());
+        self.contexts.borrow_mut().insert(id, stream::Context::default());
         Ok(())
     }
 

@@ -59,6 +59,9 @@ const CLEAR_COLOR0: u32 = 1 << 2;
 /// BLIT's bits for red, green, blue and alpha, with the nearest texel.
 const BLIT_RGBA: u32 = 0xf;
 
+/// `VIRGL_OBJ_SHADER_OFFSET_CONT`: a shader's text goes on.
+const SHADER_CONTINUED: u32 = 1 << 31;
+
 /// TRANSFER3D's directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -211,15 +214,26 @@ impl Stream {
 
     /// A shader, of TGSI's text, and it becomes the one in use.
     pub fn shader(&mut self, handle: u32, stage: Stage, text: &str) -> &mut Stream {
+        self.shader_in_parts(handle, stage, text, usize::MAX)
+    }
+
+    /// The same, its text in as many commands as it takes, each with so many words of it at the most.
+    pub fn shader_in_parts(&mut self, handle: u32, stage: Stage, text: &str, words: usize) -> &mut Stream {
         // With the 0 at its end, which counts.
         let mut bytes = text.as_bytes().to_vec();
         bytes.push(0);
         let len = bytes.len() as u32;
         bytes.resize(bytes.len().next_multiple_of(4), 0);
-        let words = bytes.chunks(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
-        // Room for the tokens that the text becomes; no outputs are kept.
-        let body: Vec<u32> = [handle, stage as u32, len, 300, 0].into_iter().chain(words).collect();
-        self.command(ccmd::CREATE_OBJECT, object::SHADER, &body);
+        let text: Vec<u32> =
+            bytes.chunks(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect();
+        let mut place = 0;
+        for part in text.chunks(words) {
+            let length = if place == 0 { len } else { SHADER_CONTINUED | place };
+            // Room for the tokens that the text becomes; no outputs are kept.
+            let head = [handle, stage as u32, length, 300, 0];
+            self.command(ccmd::CREATE_OBJECT, object::SHADER, &[&head, part].concat());
+            place += part.len() as u32 * 4;
+        }
         self.command(ccmd::BIND_SHADER, object::NULL, &[handle, stage as u32])
     }
 
