@@ -21,6 +21,7 @@ mod fences;
 mod guest;
 mod hostile;
 mod life;
+mod slots;
 mod streams;
 mod support;
 mod textures;
@@ -59,7 +60,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()));
-    let cases: Vec<Case> = [textures::CASES, fences::CASES, hostile::CASES, streams::CASES, life::CASES].concat();
+    let cases: Vec<Case> =
+        [textures::CASES, fences::CASES, hostile::CASES, streams::CASES, slots::CASES, life::CASES].concat();
     let cases: Vec<&Case> = cases.iter().filter(|(name, _)| wanted(name)).collect();
     if arguments.iter().any(|argument| argument == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));

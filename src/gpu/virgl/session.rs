@@ -232,9 +232,23 @@ impl Session {
     /// No such context; more commands than there are, or some that are not to be, none of which is done then; the library
     /// refuses them, after it has done those before.
     pub fn submit(&self, ctx: u32, commands: &mut [u64], dwords: u32) -> Result<(), Refused> {
-        let before = self.contexts.borrow().get(&ctx).copied().ok_or(Refused)?;
-        let after = stream::check(commands, dwords, self, before)?;
-        let Ok(number) = c_int::try_from(dwords) else { return Err(Refused) };
+        let mut contexts = self.contexts.borrow_mut();
+        let context = contexts.get_mut(&ctx).ok_or(Refused)?;
+        let stream = context.check(commands, dwords, self)?;
+        let answer = self.give(ctx, commands, dwords);
+        match answer {
+            Ok(()) => context.follow(stream, commands),
+            Err(Refused) => context.doubt(stream),
+        }
+        answer
+    }
+
+    /// Has the library do so many words of commands.
+    fn give(&self, ctx: u32, commands: &mut [u64], dwords: u32) -> Result<(), Refused> {
+        let Some(number) = c_int::try_from(dwords).ok().filter(|_| dwords.div_ceil(2) as usize <= commands.len())
+        else {
+            return Err(Refused);
+        };
         if number == 0 {
             return Ok(());
         }
@@ -242,9 +256,16 @@ impl Session {
         let answer = unsafe {
             (self.library.virgl_renderer_submit_cmd)(commands.as_mut_ptr().cast(), ctx.cast_signed(), number)
         };
-        let now = if answer == 0 { after } else { after.after_failure() };
-        self.contexts.borrow_mut().insert(ctx, now);
         if answer == 0 { Ok(()) } else { Err(Refused) }
+    }
+
+    /// Sees to it that no context uses a texture that goes next.
+    pub fn release(&self, texture: u32) {
+        for (ctx, context) in self.contexts.borrow_mut().iter_mut() {
+            let (mut commands, dwords) = context.release(texture);
+            // A context that does nothing any more refuses, and uses nothing either.
+            let _ = self.give(*ctx, &mut commands, dwords);
+        }
     }
 
     /// Notes that a texture is being made. `false` where there is one of its number.

@@ -4,16 +4,18 @@
 //! virglrenderer's `virgl_protocol.h`. Most of them are the library's to judge. But transfers in a stream end in the same
 //! code as those of TRANSFER_TO_HOST_3D, so they are held to the same bounds; a command that makes textures that nobody
 //! counts is not for a guest without blobs of the host; and so are sub contexts counted, each of which is an OpenGL context.
-//! No shader is used of whose text a part is missing.
+//! No shader is used of whose text a part is missing, and no texture goes that is still in a slot of theirs.
 //! A stream that is cut off in a command is none either: the library does what is before, and says that all is well.
 
 mod shaders;
+mod slots;
 mod subs;
 mod words;
 
 use self::shaders::Shaders;
+use self::slots::Slots;
 use self::subs::SubContexts;
-use self::words::Words;
+use self::words::{Commands, Words};
 use super::Refused;
 use super::bounds::{self, Known, Reading};
 use crate::gpu::command::{Box3d, ResourceId, Transfer3d};
@@ -22,10 +24,14 @@ use crate::gpu::command::{Box3d, ResourceId, Transfer3d};
 const CREATE_OBJECT: u32 = 1;
 const RESOURCE_INLINE_WRITE: u32 = 9;
 const BLIT: u32 = 16;
+const SET_UNIFORM_BUFFER: u32 = 27;
+const SET_SUB_CTX: u32 = 28;
 const CREATE_SUB_CTX: u32 = 29;
 const DESTROY_SUB_CTX: u32 = 30;
 const BIND_SHADER: u32 = 31;
+const SET_SHADER_BUFFERS: u32 = 34;
 const SET_SHADER_IMAGES: u32 = 35;
+const SET_ATOMIC_BUFFERS: u32 = 40;
 const TRANSFER3D: u32 = 43;
 const COPY_TRANSFER3D: u32 = 45;
 const PIPE_RESOURCE_CREATE: u32 = 48;
@@ -56,68 +62,130 @@ pub trait Textures {
 }
 
 /// What is known of a context by the streams that it was given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Context {
+    state: State,
+    slots: Slots,
+}
+
+/// What the next stream finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct State {
     subs: SubContexts,
     shaders: Shaders,
+    /// Whether it is not known any more what it finds.
+    is_lost: bool,
+}
+
+/// A stream that may be given to the library, and what follows.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked {
+    words: usize,
+    after: State,
+    /// Whether it makes or ends sub contexts, or has parts of shaders: if the library does but a part of it, nobody knows
+    /// which of these there are.
+    is_fragile: bool,
+    /// Whether it fills slots, or ends sub contexts.
+    fills: bool,
 }
 
 impl Context {
-    /// What is known when the library took a part of the stream that was seen last.
-    pub fn after_failure(self) -> Self {
-        Self { subs: self.subs.after_failure(), shaders: self.shaders.after_failure() }
+    /// Sees whether the library may be given the first `dwords` words of `commands`.
+    ///
+    /// # Errors
+    /// They are not as many, or a command is not to be; or a stream before failed in such a way that no other one is.
+    pub fn check(&self, commands: &[u64], dwords: u32, textures: &dyn Textures) -> Result<Checked, Refused> {
+        if self.state.is_lost {
+            return Err(Refused);
+        }
+        let len = usize::try_from(dwords).map_err(|_| Refused)?;
+        let words = Words::new(commands, len).ok_or(Refused)?;
+        let mut checked = Checked { words: len, after: self.state, is_fragile: false, fills: false };
+        for command in Commands::new(words) {
+            let (head, body) = command?;
+            checked.command(head, body, textures)?;
+        }
+        Ok(checked)
+    }
+
+    /// The library did the stream that was checked last, of these commands.
+    pub fn follow(&mut self, stream: Checked, commands: &[u64]) {
+        if stream.fills
+            && let Some(words) = Words::new(commands, stream.words)
+        {
+            self.slots.follow(Commands::new(words), self.state.subs);
+        }
+        self.state = stream.after;
+    }
+
+    /// The library refused it, maybe after it had done a part.
+    pub fn doubt(&mut self, stream: Checked) {
+        if stream.fills {
+            self.slots.doubt();
+        }
+        self.state.is_lost |= stream.is_fragile;
+    }
+
+    /// The commands that the library is to do before a texture goes, without a check, and how many words they are.
+    pub fn release(&mut self, texture: u32) -> (Vec<u64>, u32) {
+        words::in_pairs(&self.slots.release(texture, &self.state.subs))
     }
 }
 
-/// Sees whether the library may be given the first `dwords` words of `commands`, for a context of which `context` is known.
-/// The answer is what is known after them.
-///
-/// # Errors
-/// They are not as many, or a command is not to be.
-pub fn check(commands: &[u64], dwords: u32, textures: &dyn Textures, mut context: Context) -> Result<Context, Refused> {
-    let words = usize::try_from(dwords).ok().and_then(|dwords| Words::new(commands, dwords)).ok_or(Refused)?;
-    context.subs.begin();
-    context.shaders.begin();
-    let mut place = 0_usize;
-    while let Some(head) = words.get(place) {
-        let body = words.part(place.saturating_add(1), (head >> 16) as usize).ok_or(Refused)?;
-        place = place.saturating_add(1).saturating_add(body.len());
-        check_command(head, body, textures, &mut context)?;
+impl Checked {
+    /// One more command.
+    fn command(&mut self, head: u32, body: Words<'_>, textures: &dyn Textures) -> Result<(), Refused> {
+        let Self { after: State { subs, shaders, .. }, is_fragile, fills, .. } = self;
+        let number = body.get(0).ok_or(Refused);
+        let is_harmless = match head & 0xff {
+            PIPE_RESOURCE_CREATE => false,
+            // The depths of both boxes.
+            BLIT => [11, 20].into_iter().all(|depth| body.get(depth).is_none_or(|depth| depth < LAYERS)),
+            CREATE_SUB_CTX => {
+                let before = *subs;
+                subs.create(number?)?;
+                *is_fragile |= before != *subs;
+                true
+            }
+            DESTROY_SUB_CTX => {
+                let before = *subs;
+                subs.destroy(number?);
+                *is_fragile |= before != *subs;
+                *fills = true;
+                true
+            }
+            SET_SUB_CTX => {
+                subs.set(number?);
+                true
+            }
+            CREATE_OBJECT if head >> 8 & 0xff == SHADER => {
+                let before = *shaders;
+                shaders.create(body)?;
+                *is_fragile |= before != *shaders;
+                true
+            }
+            // What follows is the stage.
+            BIND_SHADER => body.iter().take(1).all(|handle| shaders.may_use(handle)),
+            LINK_SHADER => body.iter().all(|handle| shaders.may_use(handle)),
+            // After two words, five of each image: the format first.
+            SET_SHADER_IMAGES if (2..body.len()).step_by(5).any(|at| body.get(at).is_none_or(|of| of >= FORMATS)) => {
+                false
+            }
+            command @ (SET_UNIFORM_BUFFER | SET_SHADER_BUFFERS | SET_SHADER_IMAGES | SET_ATOMIC_BUFFERS) => {
+                *fills = true;
+                slots::are_there(command, body)
+            }
+            command @ (RESOURCE_INLINE_WRITE | TRANSFER3D | COPY_TRANSFER3D) => {
+                is_within(command, body, textures).unwrap_or(false)
+            }
+            _ => true,
+        };
+        if is_harmless { Ok(()) } else { Err(Refused) }
     }
-    Ok(context)
-}
-
-fn check_command(
-    head: u32,
-    body: Words<'_>,
-    textures: &dyn Textures,
-    Context { subs, shaders }: &mut Context,
-) -> Result<(), Refused> {
-    let may_be = match head & 0xff {
-        PIPE_RESOURCE_CREATE => false,
-        // The depths of both boxes.
-        BLIT => [11, 20].into_iter().all(|depth| body.get(depth).is_none_or(|depth| depth < LAYERS)),
-        // After two words, five of each image: the format first.
-        SET_SHADER_IMAGES => (2..body.len()).step_by(5).all(|at| body.get(at).is_some_and(|of| of < FORMATS)),
-        CREATE_SUB_CTX => return subs.create(body.get(0).ok_or(Refused)?),
-        DESTROY_SUB_CTX => {
-            subs.destroy(body.get(0).ok_or(Refused)?);
-            true
-        }
-        CREATE_OBJECT if head >> 8 & 0xff == SHADER => return shaders.create(body),
-        // What follows is the stage.
-        BIND_SHADER => return body.iter().take(1).try_for_each(|handle| shaders.use_one(handle)),
-        LINK_SHADER => return body.iter().try_for_each(|handle| shaders.use_one(handle)),
-        command @ (RESOURCE_INLINE_WRITE | TRANSFER3D | COPY_TRANSFER3D) => {
-            is_harmless(command, body, textures).unwrap_or(false)
-        }
-        _ => true,
-    };
-    if may_be { Ok(()) } else { Err(Refused) }
 }
 
 /// Whether a transfer lies within its texture, and reads what it writes. `None` where words are missing, or a texture.
-fn is_harmless(command: u32, body: Words<'_>, textures: &dyn Textures) -> Option<bool> {
+fn is_within(command: u32, body: Words<'_>, textures: &dyn Textures) -> Option<bool> {
     let (offset, reads) = match command {
         TRANSFER3D => match body.get(12)? {
             TO_HOST => (body.get(11)?, false),

@@ -321,7 +321,9 @@ impl Drop for Texture {
     fn drop(&mut self) {
         // Contexts may hold it for longer: the list goes first.
         self.detach();
-        // SAFETY: the texture is there, and has no list of ours any more.
+        self.session.release(self.id());
+        // SAFETY: the texture is there, and has no list of ours any more. No shader has it in a slot, where the library would
+        // look for it.
         unsafe { (self.session.library().virgl_renderer_resource_unref)(self.id()) };
         self.session.free_number(self.id());
     }

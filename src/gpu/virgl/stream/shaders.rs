@@ -23,10 +23,6 @@ const OUTPUT: usize = 2;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shaders {
     unfinished: Option<Unfinished>,
-    /// Whether the stream that was seen last has a part of a text.
-    changed: bool,
-    /// Whether it is not known any more which of them is unfinished.
-    lost: bool,
 }
 
 /// A shader of which more is to come.
@@ -40,17 +36,6 @@ struct Unfinished {
 }
 
 impl Shaders {
-    /// A stream begins.
-    pub fn begin(&mut self) {
-        self.changed = false;
-    }
-
-    /// What is known when the library took a part of that stream: if it had a part of a text, nobody knows what of it the
-    /// library has, and the context uses no more shaders.
-    pub fn after_failure(self) -> Self {
-        Self { lost: self.lost || self.changed, ..self }
-    }
-
     /// The body of a command that makes a shader.
     pub fn create(&mut self, body: Words<'_>) -> Result<(), Refused> {
         self.part(body).ok_or(Refused)
@@ -74,7 +59,6 @@ impl Shaders {
             let whole = length.div_ceil(4);
             if whole > text {
                 self.unfinished = Some(Unfinished { handle, stage, there: text, whole });
-                self.changed = true;
             }
             return Some(());
         }
@@ -85,13 +69,11 @@ impl Shaders {
             return None;
         }
         self.unfinished = (now < whole).then_some(Unfinished { handle, stage, there: now, whole });
-        self.changed = true;
         Some(())
     }
 
-    /// A command uses a shader.
-    pub fn use_one(&self, handle: u32) -> Result<(), Refused> {
-        let is_unfinished = self.lost || self.unfinished.is_some_and(|open| open.handle == handle);
-        if handle != 0 && is_unfinished { Err(Refused) } else { Ok(()) }
+    /// Whether a command may use that one.
+    pub fn may_use(&self, handle: u32) -> bool {
+        self.unfinished.is_none_or(|open| open.handle != handle)
     }
 }

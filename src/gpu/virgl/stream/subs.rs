@@ -5,39 +5,23 @@ use super::Refused;
 /// Sub contexts of a context beside its first one: Mesa makes one or two, and each takes megabytes.
 pub const MAX_SUB_CONTEXTS: usize = 16;
 
-/// The sub contexts of a context, beside number 0, which is there from the beginning to the end.
+/// The sub contexts of a context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SubContexts {
-    /// Their numbers; 0 where there is room for one.
+    /// The numbers of those beside number 0, which is there from the beginning to the end; 0 where there is room for one.
     numbers: [u32; MAX_SUB_CONTEXTS],
-    /// Whether the stream that was seen last makes or ends some.
-    changed: bool,
-    /// Whether it is not known any more which there are.
-    lost: bool,
+    /// The one that commands are for.
+    current: u32,
 }
 
 impl SubContexts {
-    /// A stream begins.
-    pub fn begin(&mut self) {
-        self.changed = false;
-    }
-
-    /// Those that are there when the library took a part of that stream: if it changes them, nobody knows, and the context
-    /// makes no more.
-    pub fn after_failure(self) -> Self {
-        Self { lost: self.lost || self.changed, ..self }
-    }
-
     /// A command makes that one.
     pub fn create(&mut self, number: u32) -> Result<(), Refused> {
-        if self.lost {
-            return Err(Refused);
-        }
         // The library passes over one that is there.
-        if number != 0 && !self.numbers.contains(&number) {
+        if !self.has(number) {
             let free = self.numbers.iter_mut().find(|taken| **taken == 0).ok_or(Refused)?;
             *free = number;
-            self.changed = true;
+            self.current = number;
         }
         Ok(())
     }
@@ -46,7 +30,30 @@ impl SubContexts {
     pub fn destroy(&mut self, number: u32) {
         if let Some(taken) = self.numbers.iter_mut().find(|taken| number != 0 && **taken == number) {
             *taken = 0;
-            self.changed = true;
+            if self.current == number {
+                self.current = 0;
+            }
         }
+    }
+
+    /// The commands that follow are for that one, if there is one.
+    pub fn set(&mut self, number: u32) {
+        if self.has(number) {
+            self.current = number;
+        }
+    }
+
+    /// The one that commands are for.
+    pub fn current(&self) -> u32 {
+        self.current
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        std::iter::once(0).chain(self.numbers.iter().copied().filter(|number| *number != 0))
+    }
+
+    fn has(&self, number: u32) -> bool {
+        number == 0 || self.numbers.contains(&number)
     }
 }

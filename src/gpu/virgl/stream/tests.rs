@@ -1,4 +1,5 @@
 use super::subs::MAX_SUB_CONTEXTS;
+use super::words::in_pairs;
 use super::*;
 use crate::gpu::command::Create3d;
 
@@ -68,25 +69,33 @@ fn inline(texture: u32, at: [u32; 6]) -> Vec<u32> {
     command(RESOURCE_INLINE_WRITE, &[region(texture, at), vec![7; 16]].concat())
 }
 
-fn check_after(context: Context, words: &[u32]) -> Result<Context, Refused> {
-    let pair = |pair: &[u32]| {
-        let [a, b, c, d] = pair.first().unwrap().to_ne_bytes();
-        let [e, f, g, h] = pair.get(1).copied().unwrap_or(0).to_ne_bytes();
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
-    };
-    let pairs: Vec<u64> = words.chunks(2).map(pair).collect();
-    check(&pairs, words.len() as u32, &Five, context)
+fn pairs(words: &[u32]) -> Vec<u64> {
+    in_pairs(words).0
+}
+
+/// What a context is after a stream, if the library may be given it.
+fn after(state: State, words: &[u32]) -> Result<State, Refused> {
+    let context = Context { state, ..Context::default() };
+    Ok(context.check(&pairs(words), words.len() as u32, &Five)?.after)
+}
+
+/// What it is after the library refused a stream.
+fn after_failure(state: State, words: &[u32]) -> State {
+    let mut context = Context { state, ..Context::default() };
+    let stream = context.check(&pairs(words), words.len() as u32, &Five).unwrap();
+    context.doubt(stream);
+    context.state
 }
 
 fn passes(words: &[u32]) -> bool {
-    check_after(Context::default(), words).is_ok()
+    after(State::default(), words).is_ok()
 }
 
 #[test]
 fn commands_that_are_the_librarys_to_judge_pass_whatever_their_words_are() {
     assert!(passes(&[]));
     assert!(passes(&[0, 0, 0]));
-    for number in (0..=255).filter(|number| ![9, 29, 30, 35, 43, 45, 48].contains(number)) {
+    for number in (0..=255).filter(|number| ![9, 27, 28, 29, 30, 34, 35, 40, 43, 45, 48].contains(number)) {
         assert!(passes(&[command(number, &[u32::MAX; 5]), command(number, &[])].concat()), "{number}");
     }
     assert!(passes(&command(7, &vec![48; 0xffff])), "words of a command are no commands");
@@ -98,8 +107,9 @@ fn a_stream_that_ends_within_a_command_is_refused() {
     let ends: Vec<usize> = (0..=whole.len()).filter(|len| passes(&whole[..*len])).collect();
     assert_eq!(ends, [0, 4, 9]);
     assert!(!passes(&[head(0, 0xffff)]));
-    assert_eq!(check(&[0; 2], 5, &Five, Context::default()), Err(Refused), "more than there are");
-    assert_eq!(check(&[0; 2], u32::MAX, &Five, Context::default()), Err(Refused));
+    for more in [5, u32::MAX] {
+        assert!(Context::default().check(&[0; 2], more, &Five).is_err(), "more than there are");
+    }
 }
 
 #[test]
@@ -207,38 +217,60 @@ fn a_context_has_so_many_sub_contexts_and_no_more() {
     let create = |number| command(CREATE_SUB_CTX, &[number]);
     let destroy = |number| command(DESTROY_SUB_CTX, &[number]);
     let most: Vec<u32> = (1..=MAX_SUB_CONTEXTS as u32).flat_map(create).collect();
-    let full = check_after(Context::default(), &most).unwrap();
-    let there = |known: Result<Context, Refused>| {
-        known.map(|Context { mut subs, .. }| {
-            subs.begin();
-            subs
-        })
-    };
+    let full = after(State::default(), &most).unwrap();
+    let there = |known: Result<State, Refused>| known.map(|State { subs, .. }| subs.iter().collect::<Vec<_>>());
     let same = there(Ok(full));
-    assert_eq!(check_after(full, &create(100)), Err(Refused));
-    assert_eq!(there(check_after(full, &create(0))), same, "it is there always");
-    assert_eq!(there(check_after(full, &create(3))), same, "it is there already");
-    assert_eq!(check_after(full, &[destroy(100), destroy(0), create(100)].concat()), Err(Refused));
-    let other = check_after(full, &[destroy(3), create(100)].concat()).unwrap();
-    assert_eq!(check_after(other, &create(3)), Err(Refused));
-    assert_eq!(there(check_after(other, &[destroy(100), create(3)].concat())), same);
+    assert_eq!(after(full, &create(100)), Err(Refused));
+    assert_eq!(there(after(full, &create(0))), same, "it is there always");
+    assert_eq!(there(after(full, &create(3))), same, "it is there already");
+    assert_eq!(after(full, &[destroy(100), destroy(0), create(100)].concat()), Err(Refused));
+    let other = after(full, &[destroy(3), create(100)].concat()).unwrap();
+    assert_eq!(after(other, &create(3)), Err(Refused));
+    assert_eq!(there(after(other, &[destroy(100), create(3)].concat())), same);
 }
 
 #[test]
-fn after_a_stream_that_failed_a_context_makes_no_more_sub_contexts_if_that_stream_did() {
+fn commands_are_for_the_sub_context_that_was_made_or_set_last() {
     let create = |number| command(CREATE_SUB_CTX, &[number]);
     let destroy = |number| command(DESTROY_SUB_CTX, &[number]);
-    let one = check_after(Context::default(), &create(1)).unwrap();
-    for changes in [create(2), destroy(1), [destroy(1), create(2), destroy(2), create(1)].concat()] {
-        let lost = check_after(one, &changes).unwrap().after_failure();
-        assert_eq!(check_after(lost, &create(3)), Err(Refused), "{changes:?}");
-        let later = check_after(lost, &[0]).unwrap().after_failure();
-        assert_eq!(check_after(later, &create(3)), Err(Refused), "for good");
+    let set = |number| command(SET_SUB_CTX, &[number]);
+    for (current, stream) in [
+        (0, vec![]),
+        (5, create(5)),
+        (6, [create(5), create(6)].concat()),
+        (6, [create(5), create(6), create(5), create(0)].concat()),
+        (5, [create(5), create(6), set(5)].concat()),
+        (0, [create(5), set(0)].concat()),
+        (5, [create(5), set(7)].concat()),
+        (0, [create(5), create(6), destroy(6)].concat()),
+        (6, [create(5), create(6), destroy(5)].concat()),
+    ] {
+        let state = after(State::default(), &stream).unwrap();
+        assert_eq!(state.subs.current(), current, "{stream:?}");
     }
-    for none in [vec![0], create(1), destroy(2)] {
-        let known = check_after(one, &none).unwrap().after_failure();
-        assert!(check_after(known, &create(3)).is_ok(), "{none:?}");
+}
+
+#[test]
+fn a_context_is_lost_where_nobody_knows_what_a_stream_that_failed_has_left_of_sub_contexts_or_shaders() {
+    let create = |number| command(CREATE_SUB_CTX, &[number]);
+    let destroy = |number| command(DESTROY_SUB_CTX, &[number]);
+    let before = after(State::default(), &[create(1), part(7, 80, 10)].concat()).unwrap();
+    for fragile in [
+        create(2),
+        destroy(1),
+        [destroy(1), create(2), destroy(2), create(1)].concat(),
+        continued(7, 40, 5),
+        continued(7, 40, 10),
+        [continued(7, 40, 10), part(8, 8, 1)].concat(),
+    ] {
+        let lost = after_failure(before, &fragile);
+        assert_eq!(after(lost, &[0]), Err(Refused), "{fragile:?}");
     }
+    for sturdy in [vec![0], create(1), destroy(2), bind(8), command(8, &[0; 12])] {
+        assert_eq!(after_failure(before, &sturdy), before, "{sturdy:?}");
+    }
+    let whole = after(before, &continued(7, 40, 10)).unwrap();
+    assert_eq!(after_failure(whole, &part(9, 8, 2)), whole, "in one part");
 }
 
 /// A part of a shader's text, of so many words. `length` is of the whole text, or where this part begins.
@@ -262,21 +294,21 @@ fn shaders_are_used_once_their_text_is_whole() {
     assert!(passes(&[part(7, 40, 10), bind(7), link(7)].concat()), "in one part");
     assert!(passes(&[part(7, 37, 10), bind(7)].concat()), "the last word is not full");
     assert!(passes(&[part(7, 40, 11), bind(7)].concat()), "there may be more");
-    let open = check_after(Context::default(), &part(7, 41, 10)).unwrap();
+    let open = after(State::default(), &part(7, 41, 10)).unwrap();
     for early in [bind(7), link(7), part(8, 4, 1), part(7, 4, 1)] {
-        assert_eq!(check_after(open, &early), Err(Refused), "{early:?}");
+        assert_eq!(after(open, &early), Err(Refused), "{early:?}");
     }
     let other = [bind(0), bind(8), link(8), command(8, &[0; 12]), command(CREATE_OBJECT, &[7; 5])].concat();
-    let open = check_after(open, &other).unwrap();
-    let whole = check_after(open, &continued(7, 40, 1)).unwrap();
-    assert!(check_after(whole, &[bind(7), link(7), part(7, 4, 1)].concat()).is_ok());
+    let open = after(open, &other).unwrap();
+    let whole = after(open, &continued(7, 40, 1)).unwrap();
+    assert!(after(whole, &[bind(7), link(7), part(7, 4, 1)].concat()).is_ok());
     let thrice = [part(7, 41, 0), continued(7, 0, 5), continued(7, 20, 6)].concat();
     assert!(passes(&[&thrice[..], &bind(7)].concat()));
 }
 
 #[test]
 fn parts_of_a_text_come_in_turn() {
-    let open = check_after(Context::default(), &part(7, 80, 10)).unwrap();
+    let open = after(State::default(), &part(7, 80, 10)).unwrap();
     for wrong in [
         continued(7, 40, 0),
         continued(7, 40, 11),
@@ -285,14 +317,14 @@ fn parts_of_a_text_come_in_turn() {
         continued(7, 0, 10),
         continued(8, 40, 10),
     ] {
-        assert_eq!(check_after(open, &wrong), Err(Refused), "{wrong:?}");
+        assert_eq!(after(open, &wrong), Err(Refused), "{wrong:?}");
     }
     let mut other_stage = continued(7, 40, 10);
     other_stage[2] = 0;
-    assert_eq!(check_after(open, &other_stage), Err(Refused));
-    let whole = check_after(open, &continued(7, 40, 10)).unwrap();
+    assert_eq!(after(open, &other_stage), Err(Refused));
+    let whole = after(open, &continued(7, 40, 10)).unwrap();
     for late in [continued(7, 80, 0), continued(7, 80, 1), continued(7, 0, 0)] {
-        assert_eq!(check_after(whole, &late), Err(Refused), "{late:?}");
+        assert_eq!(after(whole, &late), Err(Refused), "{late:?}");
         assert!(!passes(&late));
     }
 }
@@ -316,18 +348,109 @@ fn a_text_begins_behind_all_of_its_header() {
     }
 }
 
-#[test]
-fn after_a_stream_that_failed_with_a_part_of_a_text_no_more_shaders_are_used() {
-    let open = check_after(Context::default(), &part(7, 80, 10)).unwrap();
-    let whole = check_after(open, &continued(7, 40, 10)).unwrap();
-    for failed in [open, whole] {
-        let lost = failed.after_failure();
-        assert_eq!(check_after(lost, &bind(7)), Err(Refused));
-        assert_eq!(check_after(lost, &bind(8)), Err(Refused));
-        assert!(check_after(lost, &bind(0)).is_ok(), "none is no shader");
-        let later = check_after(lost, &[0]).unwrap().after_failure();
-        assert_eq!(check_after(later, &bind(7)), Err(Refused), "for good");
+/// A command that fills slots of a stage: `textures` from `first` on.
+fn fill(number: u32, stage: u32, first: u32, textures: &[u32]) -> Vec<u32> {
+    let slot =
+        |texture: &u32| if number == SET_SHADER_IMAGES { vec![1, 0, 0, 0, *texture] } else { vec![0, 64, *texture] };
+    let head = if number == SET_ATOMIC_BUFFERS { vec![first] } else { vec![stage, first] };
+    command(number, &[head, textures.iter().flat_map(slot).collect()].concat())
+}
+
+/// That empties one.
+fn empty(number: u32, stage: u32, slot: u32) -> Vec<u32> {
+    let words = if number == SET_SHADER_IMAGES { 5 } else { 3 };
+    let head = if number == SET_ATOMIC_BUFFERS { vec![slot] } else { vec![stage, slot] };
+    command(number, &[head, vec![0; words]].concat())
+}
+
+const FILLING: [u32; 4] = [SET_UNIFORM_BUFFER, SET_SHADER_BUFFERS, SET_SHADER_IMAGES, SET_ATOMIC_BUFFERS];
+
+fn set(sub: u32) -> Vec<u32> {
+    command(SET_SUB_CTX, &[sub])
+}
+
+/// A context that has done these streams.
+fn having_done(streams: &[Vec<u32>]) -> Context {
+    let mut context = Context::default();
+    for words in streams {
+        let stream = context.check(&pairs(words), words.len() as u32, &Five).unwrap();
+        context.follow(stream, &pairs(words));
     }
-    let known = check_after(whole, &[bind(7), part(8, 4, 1)].concat()).unwrap().after_failure();
-    assert!(check_after(known, &bind(7)).is_ok());
+    context
+}
+
+#[test]
+fn a_texture_that_goes_is_taken_out_of_each_slot() {
+    for number in FILLING {
+        let mut context = having_done(&[fill(number, 3, 5, &[PICTURE, ARRAY, PICTURE])]);
+        let expected = [set(0), empty(number, 3, 5), empty(number, 3, 7), set(0)].concat();
+        assert_eq!(context.release(PICTURE), in_pairs(&expected), "{number}");
+        assert_eq!(context.release(PICTURE), (vec![], 0), "once is enough");
+        assert_eq!(context.release(BUFFER), (vec![], 0), "it is nowhere");
+        let expected = [set(0), empty(number, 3, 6), set(0)].concat();
+        assert_eq!(context.release(ARRAY), in_pairs(&expected), "{number}");
+    }
+}
+
+#[test]
+fn slots_are_emptied_by_others_and_with_their_sub_context() {
+    let filled = fill(SET_SHADER_BUFFERS, 0, 0, &[PICTURE]);
+    for (stays, next) in [
+        (false, fill(SET_SHADER_BUFFERS, 0, 0, &[BUFFER])),
+        (false, fill(SET_SHADER_BUFFERS, 0, 0, &[0])),
+        (true, fill(SET_SHADER_BUFFERS, 0, 1, &[0])),
+        (true, fill(SET_SHADER_BUFFERS, 1, 0, &[0])),
+        (true, fill(SET_SHADER_IMAGES, 0, 0, &[0])),
+        (true, [command(CREATE_SUB_CTX, &[4]), fill(SET_SHADER_BUFFERS, 0, 0, &[0])].concat()),
+    ] {
+        let mut context = having_done(&[filled.clone(), next.clone()]);
+        assert_eq!(context.release(PICTURE).1 > 0, stays, "{next:?}");
+    }
+    let create = command(CREATE_SUB_CTX, &[4]);
+    let both = [filled.clone(), create, filled].concat();
+    let emptied = empty(SET_SHADER_BUFFERS, 0, 0);
+    let mut context = having_done(&[both.clone(), set(0)]);
+    let expected = [set(0), emptied.clone(), set(4), emptied.clone(), set(0)].concat();
+    assert_eq!(context.release(PICTURE), in_pairs(&expected));
+    let mut context = having_done(&[both.clone()]);
+    let expected = [set(0), emptied.clone(), set(4), emptied.clone(), set(4)].concat();
+    assert_eq!(context.release(PICTURE), in_pairs(&expected), "the current one stays so");
+    let mut context = having_done(&[both, command(DESTROY_SUB_CTX, &[4])]);
+    assert_eq!(context.release(PICTURE), in_pairs(&[set(0), emptied, set(0)].concat()));
+}
+
+#[test]
+fn slots_that_are_not_there_are_not_filled() {
+    for number in FILLING {
+        let most = if number == SET_UNIFORM_BUFFER { 1 } else { 32 };
+        assert!(passes(&fill(number, 0, 32 - most, &vec![PICTURE; most as usize])), "{number}");
+        for (stage, first, count) in [(0, 32, 1), (0, 0, 33), (0, 31, 2), (0, u32::MAX, 1), (0, u32::MAX, 2)] {
+            assert!(!passes(&fill(number, stage, first, &vec![0; count])), "{number}: {first}, {count}");
+        }
+        if number != SET_ATOMIC_BUFFERS {
+            assert!(passes(&fill(number, 5, 0, &[PICTURE])) && !passes(&fill(number, 6, 0, &[PICTURE])), "{number}");
+        }
+        assert!(passes(&command(number, &[])), "none at all");
+    }
+}
+
+#[test]
+fn after_a_stream_that_failed_all_slots_are_emptied_before_a_texture_goes() {
+    let create = command(CREATE_SUB_CTX, &[4]);
+    let mut context = having_done(&[[create, fill(SET_SHADER_BUFFERS, 0, 0, &[PICTURE])].concat()]);
+    for harmless in [vec![0], fill(SET_UNIFORM_BUFFER, 9, 0, &[1])] {
+        if let Ok(stream) = context.check(&pairs(&harmless), harmless.len() as u32, &Five) {
+            context.doubt(stream);
+        }
+        assert_eq!(context.release(BUFFER).1, 0, "{harmless:?}");
+    }
+    let failed = fill(SET_SHADER_BUFFERS, 0, 0, &[BUFFER]);
+    let stream = context.check(&pairs(&failed), failed.len() as u32, &Five).unwrap();
+    context.doubt(stream);
+    let (commands, len) = context.release(ARRAY);
+    let words = Words::new(&commands, len as usize).unwrap();
+    let done: Vec<u32> = Commands::new(words).map(|command| command.unwrap().0 & 0xff).collect();
+    let times = |number: u32| done.iter().filter(|command| **command == number).count();
+    assert_eq!([SET_SUB_CTX, SET_SHADER_BUFFERS, SET_SHADER_IMAGES].map(times), [3, 2 * 6 * 32, 2 * 6 * 32]);
+    assert_eq!(context.release(PICTURE).1, 0, "all is known again");
 }

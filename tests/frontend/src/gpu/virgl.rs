@@ -26,7 +26,9 @@ pub mod ccmd {
     pub const CREATE_SUB_CTX: u8 = 29;
     pub const DESTROY_SUB_CTX: u8 = 30;
     pub const BIND_SHADER: u8 = 31;
+    pub const SET_SHADER_BUFFERS: u8 = 34;
     pub const SET_SHADER_IMAGES: u8 = 35;
+    pub const LAUNCH_GRID: u8 = 37;
     pub const TRANSFER3D: u8 = 43;
     pub const END_TRANSFERS: u8 = 44;
     pub const COPY_TRANSFER3D: u8 = 45;
@@ -78,6 +80,8 @@ pub enum Stage {
     Vertex = 0,
     /// Fragments.
     Fragment = 1,
+    /// Computations.
+    Compute = 5,
 }
 
 /// One end of a BLIT: a part of a texture's first level. The source may go from the bottom up, by a negative height.
