@@ -196,6 +196,7 @@ impl<D: Device> Backend<D> {
     }
 
     fn dispatch(&mut self, source: Source, readiness: Readiness) -> Result<Flow, Error> {
+        self.hold_to_time();
         match source {
             Source::Signal => {
                 info!("ended by a signal");
@@ -219,11 +220,21 @@ impl<D: Device> Backend<D> {
         Ok(Flow::Go)
     }
 
+    /// A signal shall end the program during what comes next.
+    fn hold_to_time(&self) {
+        if self.device.may_last() {
+            leash::fasten();
+        }
+    }
+
     /// Gives every ring with work left one more turn.
     fn work_off(&mut self) {
         let polled = self.front_end.as_ref().map_or(0, |front_end| front_end.session.polled());
         let rings = std::mem::take(&mut self.pending) | std::mem::take(&mut self.later) | polled;
         self.patience = u16::MAX;
+        if rings != 0 {
+            self.hold_to_time();
+        }
         for queue in 0..MAX_QUEUES {
             if rings & (1 << queue) != 0 {
                 self.kicked(queue);

@@ -38,7 +38,7 @@ use crate::input::node::OpenError;
 use crate::sandbox::{Missing, Needs, Sandbox, Strictness, calls};
 use crate::socket::{self, Endpoint, SocketError};
 use crate::vhost_proto::device::Device;
-use crate::{logger, signals};
+use crate::{last_resort, logger, signals};
 use options::{Request, SocketFrom, UsageError};
 
 /// The program `vhost-user-gpu`.
@@ -178,6 +178,7 @@ impl Start {
             _ => (open()?, self.socket.open()?),
         };
         let signals = self.signals.into_fd().map_err(Failure::Signals)?;
+        last_resort::prepare(self.program, &signals, &endpoint).map_err(backend::Error::Host)?;
         let backend = Backend::new(device, endpoint, signals)?;
         if let Some(sandbox) = sandbox {
             sandbox.enter(self.program)?;

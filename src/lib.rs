@@ -18,6 +18,7 @@ pub mod backend;
 pub mod cli;
 pub mod gpu;
 pub mod input;
+pub mod last_resort;
 pub mod logger;
 pub mod reactor;
 pub mod sandbox;

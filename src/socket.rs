@@ -23,8 +23,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use thiserror::Error;
 
-pub use file::folder_of;
 use file::{FolderLock, SocketFile};
+pub use file::{Removal, folder_of};
 
 /// The vhost-user socket, as the program was given it.
 #[derive(Debug)]
@@ -33,6 +33,16 @@ pub enum Endpoint {
     Listening(Listener),
     /// The one front end.
     Connected(UnixStream),
+}
+
+impl Endpoint {
+    /// How the socket file goes, if this program made one.
+    pub fn removal(&self) -> Option<Removal> {
+        match self {
+            Self::Listening(listener) => listener.file.as_ref().map(SocketFile::removal),
+            Self::Connected(_) => None,
+        }
+    }
 }
 
 /// Why there is no vhost-user socket. One line each, the path or the number named.
@@ -93,7 +103,7 @@ pub enum FdError {
 pub struct Listener {
     /// Unlinked when dropped. It stands before the socket, so it goes first: while the socket is open the kernel keeps the
     /// file's inode, so no other file can have its number, and nobody takes the file for a stale one.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
     socket: UnixListener,
 }
 
@@ -142,7 +152,7 @@ pub fn listen(path: &Path) -> Result<Listener, SocketError> {
     let socket = socket.map_err(unusable)?;
     let file = SocketFile::at(path).map_err(unusable)?;
     socket.set_nonblocking(true).map_err(unusable)?;
-    Ok(Listener { _file: Some(file), socket })
+    Ok(Listener { file: Some(file), socket })
 }
 
 /// Takes over descriptor `number`: a connected or a listening Unix stream socket.
@@ -169,7 +179,7 @@ fn take_over(number: RawFd) -> Result<Endpoint, FdError> {
         socket
             .set_nonblocking(true)
             .map_err(|error| FdError::Host(Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
-        return Ok(Endpoint::Listening(Listener { _file: None, socket }));
+        return Ok(Endpoint::Listening(Listener { file: None, socket }));
     }
     stream.peer_addr().map_err(|_| FdError::Idle)?;
     Ok(Endpoint::Connected(stream))

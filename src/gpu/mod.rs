@@ -431,6 +431,10 @@ impl Device for Gpu {
         self.state.rendering.is_none()
     }
 
+    fn may_last(&self) -> bool {
+        self.state.rendering.is_some()
+    }
+
     fn features(&self) -> u64 {
         let rendering = if self.state.rendering.is_some() { F_VIRGL | F_CONTEXT_INIT } else { 0 };
         rendering | F_EDID | F_RESOURCE_UUID | F_RESOURCE_BLOB

@@ -1,23 +1,31 @@
 //! The socket file: whose it is, whether anybody listens on it, and who may remove it.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::CString;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::sys::stat::lstat;
+use nix::unistd::unlink;
 
 use super::SocketError;
 
-/// A socket file, told from a later one at the same path by device and inode. Removed when dropped.
+/// A socket file. Removed when dropped.
 #[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
+pub struct SocketFile(Removal);
+
+/// How a file goes: it is told from a later one at the same path by device and inode.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    path: CString,
     identity: Identity,
 }
 
@@ -30,22 +38,37 @@ impl SocketFile {
     /// # Errors
     /// Somebody removed it meanwhile.
     pub fn at(path: &Path) -> io::Result<Self> {
-        let found = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), identity: (found.dev(), found.ino()) })
+        Removal::of(path, &fs::symlink_metadata(path)?).map(Self)
+    }
+
+    /// How it goes.
+    pub fn removal(&self) -> Removal {
+        self.0.clone()
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Nothing can be done about a file that can't be removed: the next start finds it stale and replaces it.
-        let _ = remove_if_same(&self.path, self.identity);
+        let _ = self.0.remove();
     }
 }
 
-/// Removes the file at `path` if it is still that one: a file that came in its place is somebody else's.
-fn remove_if_same(path: &Path, identity: Identity) -> io::Result<()> {
-    let found = fs::symlink_metadata(path)?;
-    if (found.dev(), found.ino()) == identity { fs::remove_file(path) } else { Ok(()) }
+impl Removal {
+    fn of(path: &Path, found: &Metadata) -> io::Result<Self> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        Ok(Self { path, identity: (found.dev(), found.ino()) })
+    }
+
+    /// Removes the file if it is still that one: a file that came in its place is somebody else's. May be called in a
+    /// signal's handler.
+    ///
+    /// # Errors
+    /// It is not there any more, or may not be removed.
+    pub fn remove(&self) -> Result<(), Errno> {
+        let found = lstat(self.path.as_c_str())?;
+        if (found.st_dev, found.st_ino) == self.identity { unlink(self.path.as_c_str()) } else { Ok(()) }
+    }
 }
 
 /// Removes the socket file at `path` if nobody listens on it.
@@ -72,9 +95,9 @@ pub fn remove_stale(path: &Path) -> Result<(), SocketError> {
         Ok(()) | Err(Errno::EAGAIN | Errno::EPROTOTYPE) => return Err(SocketError::InUse(path.to_owned())),
         Err(error) => return Err(unusable(error.into())),
     }
-    match remove_if_same(path, (found.dev(), found.ino())) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(unusable),
+    match Removal::of(path, &found).map_err(unusable)?.remove() {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(error) => Err(unusable(error.into())),
     }
 }
 

@@ -127,6 +127,11 @@ pub trait Device {
         true
     }
 
+    /// Whether what it does in one call may last as long as the guest pleases.
+    fn may_last(&self) -> bool {
+        false
+    }
+
     /// Fills `out` with the configuration space from `offset` on; zeroes beyond its end.
     fn read_config(&self, offset: u32, out: &mut [u8]);
 

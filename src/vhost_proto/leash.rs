@@ -4,18 +4,31 @@
 //! whole [`PERIOD`] without such a call. So the calls themselves cost nothing more: two system calls for each stretch of
 //! them. The timer goes on until it is stopped, so it does not matter whether it strikes before a call begins to wait. Its
 //! signal does nothing but end, with EINTR, what waits just then; all other calls of the loop never wait, or begin again.
+//!
+//! It also tells how long a turn of the loop lasts, to whoever asked for it by [`when_long`].
 
 #![allow(unsafe_code, reason = "timers that signal one thread, and handlers, have no safe form")]
 
 use std::cell::Cell;
 use std::mem;
 use std::ptr;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Once, OnceLock};
 use std::time::Duration;
+
+use nix::errno::Errno;
 
 /// How long a call may wait, or twice that.
 pub const PERIOD: Duration = Duration::from_millis(100);
+
+/// Strikes in one turn of the loop after which it has lasted for long.
+const LONG: u32 = 20;
+
+/// What is called then, and at each strike after it, by the signal's handler.
+static LOOK: OnceLock<fn()> = OnceLock::new();
+
+/// What [`STRUCK`] was when a turn ended last.
+static TURN: AtomicU32 = AtomicU32::new(0);
 
 /// How often a timer of this process struck.
 static STRUCK: AtomicU32 = AtomicU32::new(0);
@@ -36,7 +49,13 @@ struct Leash {
     seen: Cell<u32>,
 }
 
-/// A call that may wait comes next.
+/// Has `look` called during turns that last for two seconds and longer, in a signal's handler, from time to time. The first
+/// one counts.
+pub fn when_long(look: fn()) {
+    let _ = LOOK.set(look);
+}
+
+/// A call that may wait comes next, or one that may last for long.
 pub fn fasten() {
     LEASH.with(|leash| {
         leash.used.set(true);
@@ -46,8 +65,9 @@ pub fn fasten() {
     });
 }
 
-/// No call that may wait comes before the next [`fasten`].
+/// A turn ends. No call that may wait comes before the next [`fasten`].
 pub fn slacken() {
+    TURN.store(STRUCK.load(Ordering::Relaxed), Ordering::Relaxed);
     LEASH.with(|leash| {
         if !leash.tight.get() {
             return;
@@ -118,7 +138,14 @@ fn handle_alarms() {
 }
 
 extern "C" fn strike(_signal: libc::c_int) {
-    STRUCK.fetch_add(1, Ordering::Relaxed);
+    let struck = STRUCK.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    let is_long = struck.wrapping_sub(TURN.load(Ordering::Relaxed)) >= LONG;
+    if let Some(look) = LOOK.get().filter(|_| is_long) {
+        // Who was interrupted may be about to read it.
+        let before = Errno::last_raw();
+        look();
+        Errno::set_raw(before);
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Guests and front ends that pause, reboot and go: what they had is kept, or gone for good.
 
-use seat_frontend::gpu::virgl::Stream;
+use std::time::Duration;
+
+use seat_frontend::gpu::virgl::{Stream, ccmd, object};
 use seat_frontend::gpu::{Command, Fence, Rect, resp};
 use seat_frontend::machine::{GpuMachine, MachineOptions};
 use seat_frontend::memory::GuestMemory;
@@ -9,6 +11,7 @@ use crate::common::canvas::{await_picture, canvas_on_screen};
 use crate::common::picture::Picture;
 use crate::common::{Seat, boot_on, soon};
 use crate::fences::Slow;
+use crate::scene::{STRIP, Scene};
 use crate::seat::{CTX, boot, guest_on, options, program, reboot};
 use crate::sheet::{Sheet, sheet_on_screen, submit};
 
@@ -154,6 +157,32 @@ fn sigterm_ends_the_program_while_work_is_under_way() {
     crate::common::await_kicks_seen(&mut vm);
     let ended = program.terminate(soon()).unwrap();
     assert_eq!(ended.code(), Some(0), "{ended:?} {}", program.stderr());
+}
+
+#[test]
+fn sigterm_ends_the_program_in_the_middle_of_an_endless_draw() {
+    let Some(Seat { mut program, mut vm }) = boot() else { return };
+    let sheet = sheet_on_screen(&mut vm, 1, 64, 64);
+    let scene = Scene::new(&mut vm.driver, 50);
+    let mut stream = Stream::new();
+    scene.prepare(&mut stream, &sheet.texture);
+    scene.draw(&mut stream, sheet.rect());
+    stream.command(ccmd::DRAW_VBO, object::NULL, &[0, i32::MAX as u32, STRIP, 0, 1, 0, 0, 0, 0, 0, u32::MAX, 0]);
+    let command = Command::Submit3d { words: stream.words() };
+    vm.driver.queue_fenced(&command, Fence::new(1).of_context(CTX)).unwrap();
+    vm.driver.kick();
+    let before = program.measure().unwrap().cpu;
+    let deadline = soon();
+    while program.measure().unwrap().cpu < before + Duration::from_millis(300) {
+        assert!(!deadline.passed(), "it draws nothing");
+        std::thread::yield_now();
+    }
+
+    let ended = program.terminate(soon()).unwrap();
+
+    assert_eq!(ended.code(), Some(0), "{ended:?} {}", program.stderr());
+    assert!(program.stderr().contains("ended by a signal, while"), "{}", program.stderr());
+    assert!(!program.socket().exists());
 }
 
 #[test]

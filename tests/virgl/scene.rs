@@ -16,7 +16,7 @@ pub const COLOUR: u32 = 0xff_3300;
 /// `VIRGL_FORMAT_R32G32B32A32_FLOAT`.
 const FLOATS: u32 = 31;
 /// `PIPE_PRIM_TRIANGLE_STRIP`.
-const STRIP: u32 = 5;
+pub const STRIP: u32 = 5;
 
 /// What a stream draws with; objects of these numbers.
 pub struct Scene {

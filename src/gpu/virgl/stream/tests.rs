@@ -412,7 +412,7 @@ fn slots_are_emptied_by_others_and_with_their_sub_context() {
     let mut context = having_done(&[both.clone(), set(0)]);
     let expected = [set(0), emptied.clone(), set(4), emptied.clone(), set(0)].concat();
     assert_eq!(context.release(PICTURE), in_pairs(&expected));
-    let mut context = having_done(&[both.clone()]);
+    let mut context = having_done(std::slice::from_ref(&both));
     let expected = [set(0), emptied.clone(), set(4), emptied.clone(), set(4)].concat();
     assert_eq!(context.release(PICTURE), in_pairs(&expected), "the current one stays so");
     let mut context = having_done(&[both, command(DESTROY_SUB_CTX, &[4])]);
