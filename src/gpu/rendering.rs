@@ -11,7 +11,7 @@ use log::{Level, debug};
 
 use super::backing::Backing;
 use super::budget::{Budget, Charge};
-use super::command::{Create3d, CtxCreate, ResourceId, SUBMIT_3D_COMMANDS, Status, Transfer3d};
+use super::command::{Create3d, CtxCreate, FLAG_Y_0_TOP, ResourceId, SUBMIT_3D_COMMANDS, Status, Transfer3d, target};
 use super::dmabuf::Dmabuf;
 use super::fences::Point;
 use super::image::Image;
@@ -38,12 +38,9 @@ const KEPT_COMMANDS: usize = (256 << 10) / size_of::<u64>();
 /// Most pixels that are read back at a time.
 const BAND_PIXELS: u32 = 1 << 20;
 
-/// Of a texture that stands for a 2D resource: two dimensions; to be drawn to and sampled from; the first row is the top
-/// row (virglrenderer's `virgl_hw.h`).
-const TEXTURE_2D: u32 = 2;
+/// Of a texture that stands for a 2D resource (virglrenderer's `virgl_hw.h`): to be drawn to and sampled from.
 const BIND_RENDER_TARGET: u32 = 1 << 1;
 const BIND_SAMPLER_VIEW: u32 = 1 << 3;
-const Y_0_TOP: u32 = 1 << 0;
 
 /// A renderer with the contexts of a guest.
 #[derive(Debug)]
@@ -178,7 +175,7 @@ impl Rendering {
             let (format, image) = (view.format(), Rc::clone(view.image()));
             let args = Create3d {
                 resource_id: id,
-                target: TEXTURE_2D,
+                target: target::TEXTURE_2D,
                 format: format as u32,
                 bind: BIND_RENDER_TARGET | BIND_SAMPLER_VIEW,
                 width: image.width(),
@@ -187,7 +184,8 @@ impl Rendering {
                 array_size: 1,
                 last_level: 0,
                 nr_samples: 0,
-                flags: Y_0_TOP,
+                // As guests expect it of what they draw in themselves: QEMU makes it so as well.
+                flags: FLAG_Y_0_TOP,
             };
             let charge = texel::cost(&args).and_then(|bytes| budget.charge(bytes)).ok_or(Status::ErrOutOfMemory)?;
             let texture = self.renderer.create_texture(&args).map_err(|Refused| Status::ErrUnspec)?;
