@@ -377,9 +377,9 @@ impl State {
         if count > backing::MAX_ENTRIES {
             return Err(Status::ErrUnspec);
         }
-        let charge = self.budget.charge(Backing::cost(count)).ok_or(Status::ErrOutOfMemory)?;
         let entries = read_entries(count, at, chain, memory);
         let backing = Backing::new(entries, memory).ok_or(Status::ErrUnspec)?;
+        let charge = self.budget.charge(backing.cost()).ok_or(Status::ErrOutOfMemory)?;
         Ok((backing, charge))
     }
 
