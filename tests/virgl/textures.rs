@@ -168,7 +168,10 @@ fn what_is_no_picture_is_not_shown() {
     let plain = Texture { flags: 0, ..Texture::picture(1, 16, 16) };
     // VIRGL_FORMAT_R8_UNORM, VIRGL_FORMAT_R16G16B16A16_FLOAT, VIRGL_FORMAT_S8_UINT_Z24_UNORM
     let depth = Texture { format: 20, bind: bind::DEPTH_STENCIL, ..plain };
-    for texture in [Texture { format: 64, ..plain }, Texture { format: 94, ..plain }, depth, Texture::buffer(1, 256)] {
+    let [small, large] = [64, 94].map(|format| Texture { format, ..plain });
+    // One sample a texel is not the same as none: it can't be read back.
+    let sample = Texture { nr_samples: 1, ..plain };
+    for texture in [small, large, depth, sample, Texture::buffer(1, 256)] {
         vm.driver.create_3d(&texture).unwrap().ok().unwrap();
         let rect = Rect::new(0, 0, texture.width, texture.height);
         assert_eq!(vm.driver.set_scanout(0, 1, rect).unwrap().kind, resp::ERR_INVALID_PARAMETER, "{texture:?}");
