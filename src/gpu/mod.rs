@@ -179,13 +179,20 @@ impl Gpu {
     /// after that.
     fn work_control(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
         self.state.begin_turn();
-        let turn = if self.state.is_pulling() { Turn::More } else { self.execute_control(ring, memory) };
-        self.state.settle();
+        let turn = if self.is_behind() { Turn::More } else { self.execute_control(ring, memory) };
+        if !self.state.settle_within(WORK_A_TURN) {
+            return Turn::More;
+        }
         if let Some(unfinished) = self.pull(ring.live()) {
             return unfinished;
         }
         self.control.give_back(ring, memory);
         turn
+    }
+
+    /// Whether something is left of commands whose answers wait for it.
+    fn is_behind(&self) -> bool {
+        self.state.is_pulling() || self.state.is_settling()
     }
 
     fn execute_control(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
@@ -349,9 +356,9 @@ impl Gpu {
     fn hear_renderer(&mut self, rings: &mut Rings<'_>) {
         let Some(rendering) = &mut self.state.rendering else { return };
         rendering.retire(|point| self.control.reached(point));
-        // What a transfer under way has to wait for it would be given back as well.
+        // What waits for a transfer under way, or for what is to be read, would be given back as well.
         if let Some(ring) = rings.rings.get_mut(CONTROL)
-            && !self.state.is_pulling()
+            && !self.is_behind()
         {
             self.control.give_back(ring, rings.memory);
         }
@@ -529,7 +536,7 @@ impl Device for Gpu {
         self.paint(ring.live());
         let mut turn = Turn::Done;
         let waits = self.held.is_some() || self.waiting.is_some_and(|flush| flush.scanouts != 0);
-        if waited && !waits || self.state.is_pulling() {
+        if waited && !waits || self.is_behind() {
             turn = self.work_control(ring, rings.memory);
             self.paint(ring.live());
         }

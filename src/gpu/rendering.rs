@@ -20,6 +20,7 @@ use super::rect::Rect;
 use super::resource::{Pixels, Resource};
 use super::texel;
 use super::tiles::TileMap;
+use super::view::BAND_PIXELS;
 use super::virgl::{Capset, Refused, Renderer, Texture};
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
@@ -35,8 +36,6 @@ const FENCES_UNDER_WAY: u32 = 64;
 const MAX_SHARED: usize = 128;
 /// What is kept of the buffer for commands between two of them.
 const KEPT_COMMANDS: usize = (256 << 10) / size_of::<u64>();
-/// Most pixels that are read back at a time.
-const BAND_PIXELS: u32 = 1 << 20;
 
 /// Of a texture that stands for a 2D resource (virglrenderer's `virgl_hw.h`): to be drawn to and sampled from.
 const BIND_RENDER_TARGET: u32 = 1 << 1;
@@ -320,42 +319,36 @@ impl Rendering {
         }
     }
 
-    /// Reads what shall be seen of a texture into its host copy, and gives that to `show` with what changed and the
-    /// rectangle that was read. Returns how many pixels that were.
+    /// Reads the next band of what shall be seen of a texture into its host copy, and gives that to `show` with what changed
+    /// and the rectangle that was read. Returns how many pixels that were; `None` where nothing is left to be read.
     pub fn read_back(
         &mut self,
         resource: &mut Resource,
         number: &mut u64,
         mut show: impl FnMut(&Rc<Image>, &mut TileMap, &Rect),
-    ) -> u64 {
-        let Resource { pixels, texture: Some(texture), .. } = resource else { return 0 };
+    ) -> Option<u64> {
+        let Resource { pixels, texture: Some(texture), .. } = resource else { return None };
         let view = match pixels {
             Pixels::Copy(view) => view,
-            Pixels::Texture(drawn) => match &mut drawn.view {
-                Some(view) => view,
-                None => return 0,
-            },
-            Pixels::Blob(_) => return 0,
+            Pixels::Texture(drawn) => drawn.view.as_mut()?,
+            Pixels::Blob(_) => return None,
         };
-        let Some(mut rest) = view.take_unread() else { return 0 };
-        let read = rest.area();
-        while !rest.is_empty() {
-            let band = next_band(&mut rest);
-            let rows = rows_of(&mut self.rows, &band);
-            if self.renderer.read_back(texture, &band, rows).is_err() {
-                log_within!(self.complaints, Level::Warn, "a picture could not be read back from the renderer");
-                break;
-            }
-            *number += 1;
-            let image = Rc::clone(view.image());
-            show(&image, view.read_rows(rows, &band, *number), &band);
+        let band = view.take_unread()?;
+        let rows = rows_of(&mut self.rows, &band);
+        if self.renderer.read_back(texture, &band, rows).is_err() {
+            log_within!(self.complaints, Level::Warn, "a picture could not be read back from the renderer");
+            view.give_up();
+            return None;
         }
-        read
+        *number += 1;
+        let image = Rc::clone(view.image());
+        show(&image, view.read_rows(rows, &band, *number), &band);
+        Some(band.area())
     }
 
     fn write(&mut self, texture: &Texture, format: Format, image: &Image, mut rect: Rect) {
         while !rect.is_empty() {
-            let band = next_band(&mut rect);
+            let band = rect.cut_band(BAND_PIXELS);
             let rows = rows_of(&mut self.rows, &band);
             let (len, stride) = (band.width as usize * PIXEL, image.stride());
             image.with_pixels(|pixels| {
@@ -373,12 +366,6 @@ impl Rendering {
             }
         }
     }
-}
-
-/// Cuts as many rows off as are read or written at a time.
-fn next_band(rect: &mut Rect) -> Rect {
-    let rows = BAND_PIXELS.checked_div(rect.width).unwrap_or(1).max(1);
-    rect.cut_top(rows)
 }
 
 /// Room for the pixels of `band`. It stays for the next ones.

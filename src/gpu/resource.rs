@@ -26,6 +26,8 @@ pub struct Resource {
     pub pixels: Pixels,
     /// The renderer's: of a 3D resource always, of another one since a context attached it.
     pub texture: Option<Texture>,
+    /// Whether it is among those that are to be read late.
+    pub is_due: bool,
     /// What the renderer's costs beside the pixels here.
     texture_charge: Option<Charge>,
     backing: Option<(Backing, Charge)>,
@@ -80,6 +82,7 @@ impl Resource {
         Self {
             pixels,
             texture: None,
+            is_due: false,
             texture_charge: None,
             backing: None,
             shared: Shared::No,
@@ -256,23 +259,21 @@ impl Resource {
         Some(view.read_backing(backing, rect, offset, stride, number))
     }
 
-    /// Brings a blob's views up to date where they shall be seen, and gives each to `show` with what changed and the
-    /// rectangle that was read. Returns how many pixels that were.
-    pub fn read_blob(&mut self, number: &mut u64, mut show: impl FnMut(&Rc<Image>, &mut TileMap, &Rect)) -> u64 {
-        let (Some((backing, _)), Pixels::Blob(blob)) = (&self.backing, &mut self.pixels) else { return 0 };
-        let mut read = 0;
-        for (frame, view) in blob.shown_mut() {
-            let Some(rect) = view.take_unread() else { continue };
-            *number += 1;
-            read += rect.area();
-            let image = Rc::clone(view.image());
-            show(
-                &image,
-                view.read_backing(backing, &rect, frame.start_of(&rect), frame.stride as usize, *number),
-                &rect,
-            );
-        }
-        read
+    /// Brings the next band of a blob's views, of what shall be seen of them, up to date, and gives it to `show` with what
+    /// changed and the rectangle that was read. Returns how many pixels that were; `None` where nothing is left to be read.
+    pub fn read_blob(
+        &mut self,
+        number: &mut u64,
+        mut show: impl FnMut(&Rc<Image>, &mut TileMap, &Rect),
+    ) -> Option<u64> {
+        let (Some((backing, _)), Pixels::Blob(blob)) = (&self.backing, &mut self.pixels) else { return None };
+        let (frame, view, band) =
+            blob.shown_mut().find_map(|(frame, view)| view.take_unread().map(|band| (frame, view, band)))?;
+        *number += 1;
+        let image = Rc::clone(view.image());
+        let (start, stride) = (frame.start_of(&band), frame.stride as usize);
+        show(&image, view.read_backing(backing, &band, start, stride, *number), &band);
+        Some(band.area())
     }
 }
 

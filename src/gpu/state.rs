@@ -37,7 +37,8 @@ use super::udmabuf::Exporter;
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::{log_within, logger};
-use late::{Late, goes_with_late};
+use late::Late;
+pub use late::goes_with_late;
 use pull::Pull;
 
 /// What a command comes to.
@@ -216,6 +217,9 @@ impl State {
             // Blobs of host memory, which were not offered.
             Command::MapBlob { .. } | Command::UnmapBlob { .. } => Err(Status::ErrUnspec),
         };
+        if let Err(Status::ErrOutOfMemory) = result {
+            log_within!(self.complaints, Level::Warn, "the guest needs more than --max-hostmem allows");
+        }
         Outcome::Status(result.map_or_else(|status| status, |()| Status::OkNoData))
     }
 
@@ -235,18 +239,9 @@ impl State {
         Ok(())
     }
 
-    /// `result`, and a line where the guest wants more memory than it may have.
-    fn complain<T>(&mut self, result: Result<T, Status>) -> Result<T, Status> {
-        if let Err(Status::ErrOutOfMemory) = result {
-            log_within!(self.complaints, Level::Warn, "the guest needs more than --max-hostmem allows");
-        }
-        result
-    }
-
     fn create(&mut self, id: ResourceId, format: u32, width: u32, height: u32) -> Result<(), Status> {
         self.check_new(id)?;
-        let resource = Resource::new_2d(format, width, height, &self.budget);
-        let resource = self.complain(resource)?;
+        let resource = Resource::new_2d(format, width, height, &self.budget)?;
         self.resources.insert(id, Box::new(resource));
         Ok(())
     }

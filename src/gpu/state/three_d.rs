@@ -28,17 +28,13 @@ impl State {
         }
         let rendering = self.rendering.as_mut().ok_or(Status::ErrUnspec)?;
         match *command {
-            Command::CtxCreate(ref create) => {
-                let result = rendering.create_context(ctx, create, &self.budget);
-                self.complain(result)
-            }
+            Command::CtxCreate(ref create) => rendering.create_context(ctx, create, &self.budget),
             Command::CtxDestroy => rendering.destroy_context(ctx),
             Command::CtxAttachResource { resource_id } => {
                 rendering.check_context(ctx)?;
                 let resource = self.resources.get_mut(&resource_id).ok_or(Status::ErrInvalidResourceId)?;
                 self.work += resource.image().map_or(0, |image| image.rect().area());
-                let result = rendering.attach(ctx, resource_id, resource, &self.budget);
-                self.complain(result)
+                rendering.attach(ctx, resource_id, resource, &self.budget)
             }
             Command::CtxDetachResource { resource_id } => {
                 let resource = self.resources.get(&resource_id).ok_or(Status::ErrInvalidResourceId)?;
@@ -58,8 +54,7 @@ impl State {
     fn create_3d(&mut self, args: &Create3d) -> Result<(), Status> {
         self.check_new(args.resource_id)?;
         let rendering = self.rendering.as_mut().ok_or(Status::ErrUnspec)?;
-        let resource = rendering.create_texture(args, &self.budget);
-        let resource = self.complain(resource)?;
+        let resource = rendering.create_texture(args, &self.budget)?;
         self.resources.insert(args.resource_id, Box::new(resource));
         Ok(())
     }
