@@ -36,16 +36,26 @@ const FENCES_UNDER_WAY: u32 = 64;
 const MAX_SHARED: usize = 128;
 /// What is kept of the buffer for commands between two of them.
 const KEPT_COMMANDS: usize = (256 << 10) / size_of::<u64>();
+/// What a resource costs in a context that it is attached to: in the renderer's table and in ours, generously.
+const ATTACHED_COST: u64 = 192;
 
 /// Of a texture that stands for a 2D resource (virglrenderer's `virgl_hw.h`): to be drawn to and sampled from.
 const BIND_RENDER_TARGET: u32 = 1 << 1;
 const BIND_SAMPLER_VIEW: u32 = 1 << 3;
 
+/// A context.
+#[derive(Debug)]
+struct Context {
+    /// The resources that it may use.
+    attached: HashMap<ResourceId, Charge>,
+    _charge: Charge,
+}
+
 /// A renderer with the contexts of a guest.
 #[derive(Debug)]
 pub struct Rendering {
     renderer: Renderer,
-    contexts: HashMap<u32, Charge>,
+    contexts: HashMap<u32, Context>,
     /// A copy of what is submitted: the renderer must not find it changed by the guest meanwhile. Of words of 8 bytes, for
     /// it wants them aligned.
     commands: Vec<u64>,
@@ -125,18 +135,18 @@ impl Rendering {
         let charge = budget.charge(CONTEXT_COST).ok_or(Status::ErrOutOfMemory)?;
         let name = name.get(..*name_len as usize).unwrap_or(name);
         self.renderer.create_context(id, capset, name).map_err(|Refused| Status::ErrUnspec)?;
-        self.contexts.insert(id, charge);
+        self.contexts.insert(id, Context { attached: HashMap::new(), _charge: charge });
         Ok(())
     }
 
-    /// CTX_DESTROY.
+    /// CTX_DESTROY. Gives out the resources that were attached to it.
     ///
     /// # Errors
     /// No such context.
-    pub fn destroy_context(&mut self, id: u32) -> Result<(), Status> {
-        self.contexts.remove(&id).ok_or(Status::ErrInvalidContextId)?;
+    pub fn destroy_context(&mut self, id: u32) -> Result<impl Iterator<Item = ResourceId> + use<>, Status> {
+        let context = self.contexts.remove(&id).ok_or(Status::ErrInvalidContextId)?;
         self.renderer.destroy_context(id);
-        Ok(())
+        Ok(context.attached.into_keys())
     }
 
     /// Sees whether there is such a context.
@@ -169,7 +179,9 @@ impl Rendering {
         resource: &mut Resource,
         budget: &Rc<Budget>,
     ) -> Result<(), Status> {
-        self.check_context(ctx)?;
+        let context = self.contexts.get(&ctx).ok_or(Status::ErrInvalidContextId)?;
+        let is_new = !context.attached.contains_key(&id);
+        let charge = is_new.then(|| budget.charge(ATTACHED_COST).ok_or(Status::ErrOutOfMemory)).transpose()?;
         if let (None, Pixels::Copy(view)) = (&resource.texture, &resource.pixels) {
             let (format, image) = (view.format(), Rc::clone(view.image()));
             let args = Create3d {
@@ -193,18 +205,29 @@ impl Rendering {
         }
         let texture = resource.texture.as_ref().ok_or(Status::ErrUnspec)?;
         self.renderer.attach_resource(ctx, texture);
+        if let (Some(charge), Some(context)) = (charge, self.contexts.get_mut(&ctx)) {
+            context.attached.insert(id, charge);
+            resource.contexts = resource.contexts.saturating_add(1);
+        }
         Ok(())
     }
 
-    /// CTX_DETACH_RESOURCE.
+    /// CTX_DETACH_RESOURCE. Whether it was attached.
     ///
     /// # Errors
-    /// No such context; a resource that was never attached.
-    pub fn detach(&mut self, ctx: u32, resource: &Resource) -> Result<(), Status> {
-        self.check_context(ctx)?;
+    /// No such context; a resource that the renderer has not.
+    pub fn detach(&mut self, ctx: u32, id: ResourceId, resource: &Resource) -> Result<bool, Status> {
+        let context = self.contexts.get_mut(&ctx).ok_or(Status::ErrInvalidContextId)?;
         let texture = resource.texture.as_ref().ok_or(Status::ErrUnspec)?;
         self.renderer.detach_resource(ctx, texture);
-        Ok(())
+        Ok(context.forget(id))
+    }
+
+    /// A resource that goes is gone from all contexts.
+    pub fn forget(&mut self, id: ResourceId) {
+        for context in self.contexts.values_mut() {
+            context.forget(id);
+        }
     }
 
     /// TRANSFER_TO_HOST_3D. The guest's kernel transfers without a context, which is 0.
@@ -365,6 +388,17 @@ impl Rendering {
                 break;
             }
         }
+    }
+}
+
+impl Context {
+    /// A resource is not attached to it any more. Whether it was.
+    fn forget(&mut self, id: ResourceId) -> bool {
+        let was_there = self.attached.remove(&id).is_some();
+        if self.attached.len() < self.attached.capacity() / 4 {
+            self.attached.shrink_to(self.attached.len() * 2);
+        }
+        was_there
     }
 }
 

@@ -24,8 +24,10 @@ use crate::vhost_proto::memory::GuestMemory;
 pub struct Resource {
     /// Where its pixels are.
     pub pixels: Pixels,
-    /// The renderer's: of a 3D resource always, of another one since a context attached it.
+    /// The renderer's: of a 3D resource always, of a 2D resource while contexts have it.
     pub texture: Option<Texture>,
+    /// How many contexts it is attached to.
+    pub contexts: u32,
     /// Whether it is among those that are to be read late.
     pub is_due: bool,
     /// What the renderer's costs beside the pixels here.
@@ -82,6 +84,7 @@ impl Resource {
         Self {
             pixels,
             texture: None,
+            contexts: 0,
             is_due: false,
             texture_charge: None,
             backing: None,
@@ -222,6 +225,14 @@ impl Resource {
         }
         self.texture = Some(texture);
         self.texture_charge = Some(charge);
+    }
+
+    /// The renderer needs it no longer: a 2D resource is its host copy, and nothing else, from now on.
+    pub fn drop_texture(&mut self) {
+        if let Pixels::Copy(_) = self.pixels {
+            self.texture = None;
+            self.texture_charge = None;
+        }
     }
 
     /// The guest's memory map is another now.

@@ -255,6 +255,9 @@ impl State {
         if self.resources.len() < self.resources.capacity() / 4 {
             self.resources.shrink_to(self.resources.len() * 2);
         }
+        if let Some(rendering) = self.rendering.as_mut().filter(|_| resource.contexts > 0) {
+            rendering.forget(id);
+        }
         drop(resource);
         self.trim(FREED_AT_ONCE);
         Ok(())

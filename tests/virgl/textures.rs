@@ -3,6 +3,7 @@
 use seat_frontend::gpu::three_d::{bind, target};
 use seat_frontend::gpu::virgl::Stream;
 use seat_frontend::gpu::{Rect, Texture, resp};
+use seat_frontend::machine::GpuMachine;
 
 use crate::common::Seat;
 use crate::common::canvas::await_picture;
@@ -105,6 +106,33 @@ fn textures_are_counted_and_come_back() {
             0 => (1..=made).for_each(|id| assert!(vm.driver.unref(id).unwrap().is_ok())),
             _ => reboot(&mut vm),
         }
+    }
+}
+
+#[test]
+fn what_contexts_have_attached_is_counted_and_comes_back() {
+    let Some(Seat { program: _program, mut vm }) = boot_with(&["--max-hostmem=5M"]) else { return };
+    // Of a byte each, until there is no room for another one; what an attachment takes is much less than that.
+    let made = (1..10_000).take_while(|id| vm.driver.create_3d(&Texture::buffer(*id, 1)).unwrap().is_ok()).count();
+    let made = made as u32;
+    assert!(made > 100, "{made}");
+
+    for _ in 0..3 {
+        let attach = |vm: &mut GpuMachine, id| vm.driver.attach_to_context(CTX, id).unwrap().kind;
+        let attached = (1..=made).take_while(|id| attach(&mut vm, *id) == resp::OK_NODATA).count() as u32;
+        assert!(attached < 100, "{attached} of {made}");
+        assert_eq!(attach(&mut vm, attached + 1), resp::ERR_OUT_OF_MEMORY);
+        assert_eq!(attach(&mut vm, 1), resp::OK_NODATA, "it is attached already");
+        // One that is detached makes room for another one, and one that goes for as many as it was charged.
+        vm.driver.detach_from_context(CTX, 1).unwrap().ok().unwrap();
+        assert_eq!(attach(&mut vm, attached + 1), resp::OK_NODATA);
+        assert_eq!(attach(&mut vm, attached + 2), resp::ERR_OUT_OF_MEMORY);
+        vm.driver.unref(2).unwrap().ok().unwrap();
+        assert_eq!(attach(&mut vm, attached + 2), resp::OK_NODATA);
+        // And so does the context, with all that it has.
+        vm.driver.destroy_context(CTX).unwrap().ok().unwrap();
+        vm.driver.create_context(CTX).unwrap().ok().unwrap();
+        vm.driver.create_3d(&Texture::buffer(2, 1)).unwrap().ok().unwrap();
     }
 }
 

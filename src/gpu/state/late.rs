@@ -8,7 +8,7 @@
 
 use std::rc::Rc;
 
-use super::{State, flush_all, shown_on};
+use super::{FREED_AT_ONCE, State, flush_all, shown_on};
 use crate::gpu::blob::Frame;
 use crate::gpu::command::{Command, ResourceId, ScanoutId, Status};
 use crate::gpu::image::Image;
@@ -145,6 +145,19 @@ impl State {
         Ok(image)
     }
 
+    /// A context has resource `id` no longer. A 2D resource that no other one has goes by its host copy alone again, once
+    /// what contexts drew is read.
+    pub(super) fn left_context(&mut self, id: ResourceId) {
+        let Self { resources, late, .. } = self;
+        let Some(resource) = resources.get_mut(&id) else { return };
+        resource.contexts = resource.contexts.saturating_sub(1);
+        if let (0, Pixels::Copy(view)) = (resource.contexts, &mut resource.pixels) {
+            let all = view.image().rect();
+            view.note_unread(&all);
+            late.read(id, resource);
+        }
+    }
+
     /// The host copy of a resource that is read late, of which `rect` is to be read; of a blob, as `frame`.
     fn late_image(&mut self, id: ResourceId, frame: Option<Frame>, rect: &Rect) -> Result<Rc<Image>, Status> {
         let Self { resources, budget, .. } = self;
@@ -227,6 +240,10 @@ impl State {
     fn is_read(&mut self, id: ResourceId) {
         let Some(resource) = self.resources.get_mut(&id) else { return };
         resource.is_due = false;
+        if resource.contexts == 0 {
+            resource.drop_texture();
+            self.trim(FREED_AT_ONCE);
+        }
     }
 }
 
