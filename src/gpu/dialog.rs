@@ -129,9 +129,6 @@ impl Dialog {
 
     /// The next message to the display, as sent from then on.
     pub fn next_message(&mut self) -> Option<Head> {
-        if self.expected.len() >= EXPECTED {
-            return None;
-        }
         match self.features {
             Features::Unasked => {
                 self.features = Features::Asked;
@@ -147,6 +144,10 @@ impl Dialog {
         if std::mem::take(&mut self.fence_due) {
             self.awaits(Expected::Fence);
             return Some(Head::get_display_info());
+        }
+        // Not before that: it follows its GET_EDID at once.
+        if self.expected.len() >= EXPECTED {
+            return None;
         }
         if self.sign == Sign::Due {
             self.sign = Sign::Asked;
@@ -404,6 +405,19 @@ mod tests {
             assert_eq!(heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO), None);
         }
         assert_eq!(heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO), Some(Answer::DisplayInfo(&INFO)));
+    }
+
+    #[test]
+    fn an_edid_is_followed_by_its_question_whatever_the_display_owes() {
+        let mut dialog = settled(3);
+        for _ in 1..EXPECTED {
+            dialog.ask(Question::DisplayInfo);
+            dialog.next_message();
+        }
+        dialog.ask(Question::Edid(ScanoutId(9)));
+        assert_eq!([request(dialog.next_message()), request(dialog.next_message())], [Some(11), Some(3)]);
+        dialog.ask(Question::DisplayInfo);
+        assert_eq!(request(dialog.next_message()), None);
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Ring {
             Some(used) if due => match self.sleep(Deadline::after(GRACE), None)? {
                 Woken::Late => Err(Error::fault(format!("{used:?} came without the interrupt that was asked for"))),
                 _ => {
-                    drop(self.call.read());
+                    let _ = self.call.read();
                     Ok(Some(used))
                 }
             },
