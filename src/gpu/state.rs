@@ -320,10 +320,8 @@ impl State {
         resource.drawn();
         let shown = resource.shown_on;
         let late = resource.is_read_late();
-        let draws = !late && self.flush_with_pull(rect, id);
-        if late {
-            self.flush_late(rect, id);
-        } else if !draws {
+        let draws = if late { self.flush_late(rect, id) } else { self.flush_with_pull(rect, id) };
+        if !late && !draws {
             flush_all(&mut self.scanouts, shown, rect);
         }
         Ok(bits(&self.scanouts, |scanout| scanout.holds_guest(draws)) & shown)

@@ -107,10 +107,10 @@ impl State {
         Ok(())
     }
 
-    /// The part `rect` of a texture or a blob shall be seen.
-    pub(super) fn flush_late(&mut self, rect: Rect, id: ResourceId) {
+    /// The part `rect` of a texture or a blob shall be seen. Whether something is read for that.
+    pub(super) fn flush_late(&mut self, rect: Rect, id: ResourceId) -> bool {
         let Self { resources, scanouts, late, rendering, .. } = self;
-        let Some(resource) = resources.get_mut(&id) else { return };
+        let Some(resource) = resources.get_mut(&id) else { return false };
         let bits = resource.shown_on;
         let mut frames = false;
         for scanout in shown_on(scanouts, bits) {
@@ -129,6 +129,7 @@ impl State {
         if is_due {
             late.read(id, resource);
         }
+        is_due
     }
 
     /// The picture of a cursor.
@@ -269,6 +270,8 @@ mod tests {
     use crate::gpu::backing::{Backing, Entry};
     use crate::gpu::blob::{Blob, MEM_GUEST};
     use crate::gpu::command::{CreateBlob, SetScanoutBlob};
+    use crate::gpu::scanout::Step;
+    use crate::gpu::udmabuf::Exporter;
     use crate::gpu::view::BAND_PIXELS;
     use crate::vhost_proto::memory::GuestMemory;
     use crate::vhost_proto::wire::MemoryRegion;
@@ -357,5 +360,21 @@ mod tests {
         assert!(state.is_settling() && state.scanouts[0].resource().is_none());
         state.settle();
         assert_eq!(state.scanouts[0].resource(), Some(BLOB));
+    }
+
+    #[test]
+    fn a_flush_of_what_is_read_late_waits_for_the_frame_before() {
+        let memory = memory();
+        let mut state = with_blob(&memory);
+        state.export_by(Exporter::of_memfds());
+        state.set_scanout_blob(&ON_SCREEN).unwrap();
+        state.settle();
+        let mut next = || state.scanouts[0].next_step(u32::MAX, true);
+        assert!(matches!([next(), next()], [Some(Step::Buffer(..)), Some(Step::Frame(_))]));
+
+        assert_eq!(state.flush(ON_SCREEN.rect, BLOB), Ok(1));
+        state.settle();
+        state.taken(1);
+        assert_eq!(state.flush(ON_SCREEN.rect, BLOB), Ok(0));
     }
 }
