@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::panic;
 
 use nix::unistd::{dup2_stderr, dup2_stdout};
@@ -20,13 +20,9 @@ use crate::logger;
 /// There is no /dev/null, or there are no descriptors left.
 pub fn keep(program: &'static str) -> io::Result<()> {
     let nowhere = File::options().write(true).open("/dev/null")?;
-    logger::write_to(duplicate(&io::stderr())?);
+    logger::write_to(io::stderr().as_fd().try_clone_to_owned()?);
     panic::set_hook(Box::new(move |panic| logger::say(program, format_args!("{panic}"))));
     dup2_stdout(&nowhere)?;
     dup2_stderr(&nowhere)?;
     Ok(())
-}
-
-fn duplicate(stream: &impl std::os::fd::AsFd) -> io::Result<OwnedFd> {
-    stream.as_fd().try_clone_to_owned()
 }

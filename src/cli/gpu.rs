@@ -34,17 +34,17 @@ impl Program for GpuProgram {
     const PURPOSE: &'static str = "a virtual machine's screen, served over vhost-user";
     const HELP: &'static str = "  --max-hostmem=SIZE      host memory that a guest can make this program hold, in
                           bytes or with K, M or G (default 256M, with --virgl 2G)
-  --display=MODE          how pictures go to the display: `pixels`, as it is without
-                          a GPU; `dmabuf`, without a copy, of which a display
-                          without OpenGL shows nothing; or `auto` (default), by
-                          DMABUF where a GPU draws
+  --display=MODE          how pictures go to the display: `pixels`, copied; `dmabuf`,
+                          shared with it, of which a display without OpenGL shows
+                          nothing; or `auto` (default), shared what a GPU draws
+                          and copied what it does not
   --direct-scanout        --display=dmabuf, and what no GPU draws is shown out of
                           the guest's own pages where it can be: no copy at all,
                           but what is half drawn is seen
   --virgl                 3D rendering by virglrenderer, in software unless there is
                           --render-node
   --render-node=PATH      the GPU to render on with --virgl: /dev/dri/renderD*;
-                          without it, only looked at
+                          without --virgl it has to be there, and is not used
 ";
 
     /// What works here, by trying. libvirt picks a render node by itself as soon as it reads that word, and does not start

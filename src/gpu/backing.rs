@@ -80,10 +80,12 @@ impl Backing {
         self.len() == 0
     }
 
-    /// Bytes of host memory that a backing of so many entries takes, its list for the renderer included.
-    pub fn cost(entries: u32) -> u64 {
+    /// Bytes of host memory that it takes, its list for the renderer included.
+    pub fn cost(&self) -> u64 {
         const FOR_RENDERER: usize = 24;
-        u64::from(entries).saturating_mul((size_of::<Entry>() + size_of::<Run>() + FOR_RENDERER) as u64)
+        let entries = self.entries.capacity().saturating_mul(size_of::<Entry>());
+        let runs = self.runs.capacity().saturating_mul(size_of::<Run>() + FOR_RENDERER);
+        entries.saturating_add(runs) as u64
     }
 
     /// The pieces of memory that it is: the region that keeps each mapped, where it begins, its bytes.
@@ -134,7 +136,7 @@ fn resolve(entries: &[Entry], memory: &GuestMemory) -> Option<Vec<Run>> {
                 {
                     last.len = last.len.saturating_add(len);
                 }
-                // A list that crosses regions all the time would take more memory than was counted for it.
+                // A list that crosses regions all the time is no driver's, and would take much more memory than it says.
                 _ if crossed_much => return None,
                 _ => runs.push(Run { start, region: Arc::clone(region), offset, len }),
             }
@@ -272,6 +274,17 @@ mod tests {
     fn entries_that_follow_each_other_in_memory_are_one_run() {
         let backing = Backing::new(entries(&[(0x1000, 0x1000), (0x2000, 0x1000), (0x5000, 1)]), &memory()).unwrap();
         assert_eq!(backing.runs.len(), 2);
+    }
+
+    #[test]
+    fn a_backing_costs_what_its_runs_take_however_many_come_of_an_entry() {
+        let memory = memory();
+        let run = (size_of::<Run>() + size_of::<Entry>()) as u64;
+        let apart: Vec<(u64, u32)> = (0..500).map(|n| (n * 64, 2)).collect();
+        let across = [(SIZE - 1, 2); 500];
+        let cost = |list: &[(u64, u32)]| Backing::new(entries(list), &memory).unwrap().cost();
+        assert!((500 * run..1000 * run).contains(&cost(&apart)));
+        assert!(cost(&across) > 1000 * size_of::<Run>() as u64, "each is two runs");
     }
 
     #[test]

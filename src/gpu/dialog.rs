@@ -65,7 +65,8 @@ enum Expected {
     Sign,
 }
 
-/// Answers that can be due at a time without more memory: a frame of each scanout, and what a guest asks.
+/// Answers that can be due at a time without more memory: a frame of each scanout, and what a guest asks. A display that owes
+/// as many is asked nothing more until it gave one: who withdraws a question and asks again can do so without end.
 const EXPECTED: usize = 2 * MAX_SCANOUTS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +144,10 @@ impl Dialog {
         if std::mem::take(&mut self.fence_due) {
             self.awaits(Expected::Fence);
             return Some(Head::get_display_info());
+        }
+        // Not before that: it follows its GET_EDID at once.
+        if self.expected.len() >= EXPECTED {
+            return None;
         }
         if self.sign == Sign::Due {
             self.sign = Sign::Asked;
@@ -384,6 +389,35 @@ mod tests {
         assert_eq!(heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO), None);
         let answer = heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO);
         assert_eq!(answer, Some(Answer::DisplayInfo(&INFO)));
+    }
+
+    #[test]
+    fn a_display_that_owes_many_answers_is_asked_no_more_until_it_gave_one() {
+        let mut dialog = settled(3);
+        let mut ask = || {
+            dialog.ask(Question::DisplayInfo);
+            dialog.next_message().is_some()
+        };
+        assert_eq!((0..1000).filter(|_| ask()).count(), EXPECTED);
+        assert_eq!(heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO), None);
+        assert_eq!(request(dialog.next_message()), Some(3), "the last question");
+        for _ in 1..EXPECTED {
+            assert_eq!(heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO), None);
+        }
+        assert_eq!(heard(&mut dialog, GpuBackendReq::GET_DISPLAY_INFO, &INFO), Some(Answer::DisplayInfo(&INFO)));
+    }
+
+    #[test]
+    fn an_edid_is_followed_by_its_question_whatever_the_display_owes() {
+        let mut dialog = settled(3);
+        for _ in 1..EXPECTED {
+            dialog.ask(Question::DisplayInfo);
+            dialog.next_message();
+        }
+        dialog.ask(Question::Edid(ScanoutId(9)));
+        assert_eq!([request(dialog.next_message()), request(dialog.next_message())], [Some(11), Some(3)]);
+        dialog.ask(Question::DisplayInfo);
+        assert_eq!(request(dialog.next_message()), None);
     }
 
     #[test]

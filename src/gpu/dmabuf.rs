@@ -29,8 +29,8 @@ pub struct Dmabuf {
     pub fourcc: u32,
     /// DRM's code of the order of pixels in memory, where it is known.
     pub modifier: Option<u64>,
-    /// VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP of the resource: QEMU turns the picture upside down where it is set. Where the first
-    /// row in memory is the top one, as in pictures that no GPU drew, it is not.
+    /// [`FLAG_Y_0_TOP`](super::command::FLAG_Y_0_TOP): the first row in memory is the lowest one of the picture, and the
+    /// display turns it over. Of pictures that no GPU drew it never is.
     pub y_0_top: bool,
 }
 

@@ -19,6 +19,7 @@ pub mod fences;
 pub mod frames;
 pub mod image;
 pub mod link;
+mod options;
 pub mod pixel;
 pub mod pointer;
 pub mod queue;
@@ -33,30 +34,28 @@ mod trim;
 pub mod udmabuf;
 pub mod view;
 pub mod virgl;
+mod waits;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::debug;
 
-use self::command::{
-    DISPLAY_INFO_SIZE, EDID_SIZE, Head, MAX_SCANOUTS, Status, encode_display_info, encode_header, patch_header,
-};
-use self::dialog::{Answer, Question, Told};
+use self::command::MAX_SCANOUTS;
 use self::display::DisplayError;
-use self::link::{Heard, Link};
+use self::link::Link;
 use self::queue::{COMMANDS_A_TURN, Executed, Held, Queue, Waiting};
-use self::rect::Rect;
 use self::rendering::Rendering;
 use self::state::State;
 use self::udmabuf::Exporter;
-use self::virgl::Renderer;
 use crate::logger::Budget;
 use crate::reactor::{Interest, Readiness, Watch};
 use crate::vhost_proto::device::{Device, Over, Refusal, Registrar, Rings, Source, Turn};
 use crate::vhost_proto::memory::GuestMemory;
 use crate::vhost_proto::vring::{Popped, Ring};
+
+pub use self::options::{DisplayMode, Options};
 
 /// The number that VIRTIO gives the control queue; the cursor queue is 1.
 const CONTROL: usize = 0;
@@ -75,59 +74,8 @@ const F_RESOURCE_UUID: u64 = 1 << 2;
 const F_RESOURCE_BLOB: u64 = 1 << 3;
 const F_CONTEXT_INIT: u64 = 1 << 4;
 
-/// The size that a guest is told of where no display can be asked.
-const DEFAULT_SIZE: (u32, u32) = (1280, 800);
-
 /// Pixels worked on (transferred, compared) before the others get their turn: some milliseconds.
 const WORK_A_TURN: u64 = 4 << 20;
-
-/// Replies of the display taken before the others get their turn.
-const REPLIES_A_TURN: usize = 64;
-
-/// How long a question to a display that hung up waits for the next display, or for the pause or the reset that the
-/// hang-up announced: QEMU closes the display before it stops the rings.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// How the device is to be.
-#[derive(Debug)]
-pub struct Options {
-    /// Bytes of host memory that the guest can make us hold.
-    pub max_hostmem: u64,
-    /// What renders for the guest; without one there is no 3D.
-    pub renderer: Option<Renderer>,
-    /// How pictures go to the display.
-    pub display: DisplayMode,
-}
-
-impl Options {
-    /// A device without 3D.
-    pub fn new(max_hostmem: u64) -> Self {
-        Self { max_hostmem, renderer: None, display: DisplayMode::Auto }
-    }
-}
-
-/// How pictures go to the display.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DisplayMode {
-    /// By DMABUF where a GPU draws, for then QEMU's display has to have OpenGL; else as pixels.
-    #[default]
-    Auto,
-    /// As pixels, whoever draws.
-    Pixels,
-    /// By DMABUF wherever it can be.
-    Dmabuf,
-}
-
-impl DisplayMode {
-    /// Whether pictures go by DMABUF where it can be, on a device that has a GPU or has none.
-    pub fn wants_dmabufs(self, has_gpu: bool) -> bool {
-        match self {
-            Self::Auto => has_gpu,
-            Self::Pixels => false,
-            Self::Dmabuf => true,
-        }
-    }
-}
 
 /// The device.
 #[derive(Debug)]
@@ -150,7 +98,7 @@ impl Gpu {
     /// A device that no guest has used yet.
     pub fn new(options: Options) -> Self {
         let Options { max_hostmem, renderer, display } = options;
-        let rendering = renderer.map(|renderer| Rendering::new(renderer, display.wants_dmabufs(true)));
+        let rendering = renderer.map(|renderer| Rendering::new(renderer, display.shares_textures()));
         Self {
             state: State::new(max_hostmem, rendering),
             link: None,
@@ -179,13 +127,20 @@ impl Gpu {
     /// after that.
     fn work_control(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
         self.state.begin_turn();
-        let turn = if self.state.is_pulling() { Turn::More } else { self.execute_control(ring, memory) };
-        self.state.settle();
+        let turn = if self.is_behind() { Turn::More } else { self.execute_control(ring, memory) };
+        if !self.state.settle_within(WORK_A_TURN) {
+            return Turn::More;
+        }
         if let Some(unfinished) = self.pull(ring.live()) {
             return unfinished;
         }
         self.control.give_back(ring, memory);
         turn
+    }
+
+    /// Whether something is left of commands whose answers wait for it.
+    fn is_behind(&self) -> bool {
+        self.state.is_pulling() || self.state.is_settling()
     }
 
     fn execute_control(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Turn {
@@ -257,101 +212,13 @@ impl Gpu {
         None
     }
 
-    /// Holds a command until the display has answered; without a display it is answered at once.
-    fn ask(&mut self, held: Held, memory: &GuestMemory) {
-        self.held = Some(held);
-        match &mut self.link {
-            Some(link) if link.works() => link.ask(held.question),
-            _ => {
-                self.answer_alone(memory);
-            }
-        }
-    }
-
-    /// Answers the held command where there is no display to ask. `false` where there is one, and it is waited for.
-    fn answer_alone(&mut self, memory: &GuestMemory) -> bool {
-        if self.display_will_answer() {
-            return false;
-        }
-        match self.held.take() {
-            Some(Held { header, question: Question::DisplayInfo }) => {
-                let (width, height) = DEFAULT_SIZE;
-                let mut heads = [Head::default(); MAX_SCANOUTS];
-                heads[0] = Head { rect: Rect::of_size(width, height), enabled: true, flags: 0 };
-                let mut response = [0; DISPLAY_INFO_SIZE];
-                encode_display_info(&header, &heads, &mut response);
-                self.control.answer(memory, &header, &response);
-            }
-            Some(Held { header, question: Question::Edid(_) }) => {
-                self.control.answer_edid(memory, &header, DEFAULT_SIZE);
-            }
-            None => {}
-        }
-        true
-    }
-
-    /// Answers the flush that waits, if it need no longer. `false` while it does.
-    fn answer_flush(&mut self, ring: &mut Ring, memory: &GuestMemory) -> bool {
-        if let Some(Waiting { header, scanouts, since }) = self.waiting {
-            if scanouts & self.state.waiting() != 0 && since.elapsed() < scanout::PATIENCE {
-                return false;
-            }
-            self.waiting = None;
-            if ring.running() {
-                self.control.answer(memory, &header, &encode_header(Status::OkNoData, &header));
-            } else {
-                // Disabled meanwhile: the command is the guest's again, and does no harm a second time.
-                ring.unpop();
-            }
-        }
-        true
-    }
-
-    /// Takes the display's replies and answers the held command with the one that is for it.
-    fn hear(&mut self, ring: &mut Ring, memory: &GuestMemory) -> Result<(), DisplayError> {
-        for _ in 0..REPLIES_A_TURN {
-            let Some(link) = &mut self.link else { break };
-            let Heard::Reply(Told { answer, taken }) = link.hear()? else { break };
-            self.state.taken(taken);
-            if let Some(waiting) = &mut self.waiting {
-                waiting.scanouts &= !taken;
-            }
-            let Some(answer) = answer else { continue };
-            let Some(Held { header, .. }) = self.held.take() else { continue };
-            if !ring.running() {
-                // Disabled meanwhile: the command is the guest's again, and will be asked anew.
-                ring.unpop();
-                continue;
-            }
-            match answer {
-                Answer::DisplayInfo(payload) | Answer::Edid(payload) => {
-                    let mut response = [0; EDID_SIZE];
-                    let Some(response) = response.get_mut(..payload.len()) else { continue };
-                    response.copy_from_slice(payload);
-                    // It has room for a header: it is a whole response.
-                    let _ = patch_header(response, &header);
-                    self.control.answer(memory, &header, response);
-                }
-                Answer::EdidFor { width, height } => {
-                    let size = if width == 0 || height == 0 { DEFAULT_SIZE } else { (width, height) };
-                    self.control.answer_edid(memory, &header, size);
-                }
-                Answer::NoSuchScanout => {
-                    let response = encode_header(Status::ErrInvalidScanoutId, &header);
-                    self.control.answer(memory, &header, &response);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// The renderer has come to a fence: gives back what waited for it.
     fn hear_renderer(&mut self, rings: &mut Rings<'_>) {
         let Some(rendering) = &mut self.state.rendering else { return };
         rendering.retire(|point| self.control.reached(point));
-        // What a transfer under way has to wait for it would be given back as well.
+        // What waits for a transfer under way, or for what is to be read, would be given back as well.
         if let Some(ring) = rings.rings.get_mut(CONTROL)
-            && !self.state.is_pulling()
+            && !self.is_behind()
         {
             self.control.give_back(ring, rings.memory);
         }
@@ -377,40 +244,6 @@ impl Gpu {
             (_, None) => {}
         }
         self.state.new_display();
-    }
-
-    /// Whether the display's answer is still to be expected.
-    fn display_will_answer(&self) -> bool {
-        match &self.link {
-            Some(link) => link.works(),
-            None => self.hung_up.is_some_and(|since| since.elapsed() < GRACE),
-        }
-    }
-
-    /// `turn`, or another one where a command waits for a display that was lost.
-    fn or_waiting(&self, turn: Turn) -> Turn {
-        if let Some(Waiting { scanouts, since, .. }) = &self.waiting {
-            let left = scanout::PATIENCE.saturating_sub(since.elapsed());
-            let over = scanouts & self.state.waiting() == 0 || left.is_zero();
-            return match turn {
-                Turn::Done if !over => Turn::Within(left),
-                Turn::Later if !over => Turn::Later,
-                _ => Turn::More,
-            };
-        }
-        match (&self.held, &self.link) {
-            (Some(_), _) if !self.display_will_answer() => Turn::More,
-            (Some(_), None) if turn == Turn::Done => Turn::Later,
-            _ => turn,
-        }
-    }
-
-    /// Forgets the command that waits. `true` where there was one.
-    fn withdraw(&mut self) -> bool {
-        if let Some(link) = &mut self.link {
-            link.withdraw();
-        }
-        self.held.take().is_some() | self.waiting.take().is_some()
     }
 }
 
@@ -533,7 +366,7 @@ impl Device for Gpu {
         self.paint(ring.live());
         let mut turn = Turn::Done;
         let waits = self.held.is_some() || self.waiting.is_some_and(|flush| flush.scanouts != 0);
-        if waited && !waits || self.state.is_pulling() {
+        if waited && !waits || self.is_behind() {
             turn = self.work_control(ring, rings.memory);
             self.paint(ring.live());
         }

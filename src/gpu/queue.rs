@@ -11,7 +11,7 @@ use super::command::{
 use super::dialog::Question;
 use super::edid;
 use super::fences::{Fences, Point, Timeline};
-use super::state::{Outcome, State};
+use super::state::{Outcome, State, goes_with_late};
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::vhost_proto::vring::{Popped, Ring};
@@ -20,6 +20,8 @@ use crate::vhost_proto::vring::{Popped, Ring};
 pub const COMMANDS_A_TURN: usize = 64;
 /// A transfer of that many pixels is rather finished at once than that the batch is cut short for it.
 const SHORT_PULL: u64 = 64 * 1024;
+/// So many pixels are rather read at once: a screen's.
+const SHORT_READ: u64 = 2 << 20;
 
 /// What is in flight of one queue. All of it is reused: working a queue off allocates nothing.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub struct Queue {
     for_cursor: bool,
     /// The chain popped last.
     chain: Chain,
-    /// No more than a turn's commands, and one that was held.
+    /// No more than a turn's commands, one that was held, and those that waited for the renderer.
     answered: Vec<Answered>,
     /// Answered, but not to be given back before the renderer has done its part.
     fences: Fences<Answered>,
@@ -52,7 +54,7 @@ pub enum Executed {
     Held(Held),
     /// It is done, and answered once the display took the frame before.
     Waits(Waiting),
-    /// The transfer under way has to be done before; the chain is still to be executed.
+    /// The transfer under way, or what is to be read, has to be done before; the chain is still to be executed.
     Postponed,
 }
 
@@ -138,6 +140,9 @@ impl Queue {
                         return Executed::Postponed;
                     }
                     state.finish_pull();
+                }
+                if !self.for_cursor && !goes_with_late(&command) && state.unread() > SHORT_READ {
+                    return Executed::Postponed;
                 }
                 let outcome = state.execute(&header, &command, &self.chain, memory);
                 // The cursor queue gives the renderer nothing to do, and nobody tells it what is done.

@@ -80,6 +80,11 @@ impl Rect {
         self.height = self.height.saturating_sub(height);
         top
     }
+
+    /// Cuts as many lines off as have `pixels` pixels at the most, but at least one, as [`Rect::cut_top`] does.
+    pub fn cut_band(&mut self, pixels: u32) -> Rect {
+        self.cut_top(pixels.checked_div(self.width).unwrap_or(1).max(1))
+    }
 }
 
 /// The smallest rectangle that holds both.
@@ -207,6 +212,11 @@ mod tests {
         assert_eq!(rest.cut_top(4), Rect::new(3, 13, 7, 2));
         assert!(rest.is_empty());
         assert!(rest.cut_top(1).is_empty());
+        let mut bands = Rect::new(3, 5, 7, 5);
+        assert_eq!(bands.cut_band(20), Rect::new(3, 5, 7, 2));
+        assert_eq!(bands.cut_band(6), Rect::new(3, 7, 7, 1));
+        assert_eq!(bands.cut_band(MAX), Rect::new(3, 8, 7, 2));
+        assert!(bands.cut_band(MAX).is_empty() && Rect::new(1, 1, 0, 9).cut_band(9).is_empty());
         let mut extreme = Rect::new(0, MAX, 1, MAX);
         assert_eq!(extreme.cut_top(MAX).height, MAX);
         assert!(extreme.is_empty());

@@ -11,7 +11,7 @@ use log::{Level, debug};
 
 use super::backing::Backing;
 use super::budget::{Budget, Charge};
-use super::command::{Create3d, CtxCreate, ResourceId, SUBMIT_3D_COMMANDS, Status, Transfer3d};
+use super::command::{Create3d, CtxCreate, FLAG_Y_0_TOP, ResourceId, SUBMIT_3D_COMMANDS, Status, Transfer3d, target};
 use super::dmabuf::Dmabuf;
 use super::fences::Point;
 use super::image::Image;
@@ -20,6 +20,7 @@ use super::rect::Rect;
 use super::resource::{Pixels, Resource};
 use super::texel;
 use super::tiles::TileMap;
+use super::view::BAND_PIXELS;
 use super::virgl::{Capset, Refused, Renderer, Texture};
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
@@ -35,21 +36,26 @@ const FENCES_UNDER_WAY: u32 = 64;
 const MAX_SHARED: usize = 128;
 /// What is kept of the buffer for commands between two of them.
 const KEPT_COMMANDS: usize = (256 << 10) / size_of::<u64>();
-/// Most pixels that are read back at a time.
-const BAND_PIXELS: u32 = 1 << 20;
+/// What a resource costs in a context that it is attached to: in the renderer's table and in ours, generously.
+const ATTACHED_COST: u64 = 192;
 
-/// Of a texture that stands for a 2D resource: two dimensions; to be drawn to and sampled from; the first row is the top
-/// row (virglrenderer's `virgl_hw.h`).
-const TEXTURE_2D: u32 = 2;
+/// Of a texture that stands for a 2D resource (virglrenderer's `virgl_hw.h`): to be drawn to and sampled from.
 const BIND_RENDER_TARGET: u32 = 1 << 1;
 const BIND_SAMPLER_VIEW: u32 = 1 << 3;
-const Y_0_TOP: u32 = 1 << 0;
+
+/// A context.
+#[derive(Debug)]
+struct Context {
+    /// The resources that it may use.
+    attached: HashMap<ResourceId, Charge>,
+    _charge: Charge,
+}
 
 /// A renderer with the contexts of a guest.
 #[derive(Debug)]
 pub struct Rendering {
     renderer: Renderer,
-    contexts: HashMap<u32, Charge>,
+    contexts: HashMap<u32, Context>,
     /// A copy of what is submitted: the renderer must not find it changed by the guest meanwhile. Of words of 8 bytes, for
     /// it wants them aligned.
     commands: Vec<u64>,
@@ -129,18 +135,18 @@ impl Rendering {
         let charge = budget.charge(CONTEXT_COST).ok_or(Status::ErrOutOfMemory)?;
         let name = name.get(..*name_len as usize).unwrap_or(name);
         self.renderer.create_context(id, capset, name).map_err(|Refused| Status::ErrUnspec)?;
-        self.contexts.insert(id, charge);
+        self.contexts.insert(id, Context { attached: HashMap::new(), _charge: charge });
         Ok(())
     }
 
-    /// CTX_DESTROY.
+    /// CTX_DESTROY. Gives out the resources that were attached to it.
     ///
     /// # Errors
     /// No such context.
-    pub fn destroy_context(&mut self, id: u32) -> Result<(), Status> {
-        self.contexts.remove(&id).ok_or(Status::ErrInvalidContextId)?;
+    pub fn destroy_context(&mut self, id: u32) -> Result<impl Iterator<Item = ResourceId> + use<>, Status> {
+        let context = self.contexts.remove(&id).ok_or(Status::ErrInvalidContextId)?;
         self.renderer.destroy_context(id);
-        Ok(())
+        Ok(context.attached.into_keys())
     }
 
     /// Sees whether there is such a context.
@@ -173,12 +179,14 @@ impl Rendering {
         resource: &mut Resource,
         budget: &Rc<Budget>,
     ) -> Result<(), Status> {
-        self.check_context(ctx)?;
+        let context = self.contexts.get(&ctx).ok_or(Status::ErrInvalidContextId)?;
+        let is_new = !context.attached.contains_key(&id);
+        let charge = is_new.then(|| budget.charge(ATTACHED_COST).ok_or(Status::ErrOutOfMemory)).transpose()?;
         if let (None, Pixels::Copy(view)) = (&resource.texture, &resource.pixels) {
             let (format, image) = (view.format(), Rc::clone(view.image()));
             let args = Create3d {
                 resource_id: id,
-                target: TEXTURE_2D,
+                target: target::TEXTURE_2D,
                 format: format as u32,
                 bind: BIND_RENDER_TARGET | BIND_SAMPLER_VIEW,
                 width: image.width(),
@@ -187,7 +195,8 @@ impl Rendering {
                 array_size: 1,
                 last_level: 0,
                 nr_samples: 0,
-                flags: Y_0_TOP,
+                // As guests expect it of what they draw in themselves: QEMU makes it so as well.
+                flags: FLAG_Y_0_TOP,
             };
             let charge = texel::cost(&args).and_then(|bytes| budget.charge(bytes)).ok_or(Status::ErrOutOfMemory)?;
             let texture = self.renderer.create_texture(&args).map_err(|Refused| Status::ErrUnspec)?;
@@ -196,18 +205,29 @@ impl Rendering {
         }
         let texture = resource.texture.as_ref().ok_or(Status::ErrUnspec)?;
         self.renderer.attach_resource(ctx, texture);
+        if let (Some(charge), Some(context)) = (charge, self.contexts.get_mut(&ctx)) {
+            context.attached.insert(id, charge);
+            resource.contexts = resource.contexts.saturating_add(1);
+        }
         Ok(())
     }
 
-    /// CTX_DETACH_RESOURCE.
+    /// CTX_DETACH_RESOURCE. Whether it was attached.
     ///
     /// # Errors
-    /// No such context; a resource that was never attached.
-    pub fn detach(&mut self, ctx: u32, resource: &Resource) -> Result<(), Status> {
-        self.check_context(ctx)?;
+    /// No such context; a resource that the renderer has not.
+    pub fn detach(&mut self, ctx: u32, id: ResourceId, resource: &Resource) -> Result<bool, Status> {
+        let context = self.contexts.get_mut(&ctx).ok_or(Status::ErrInvalidContextId)?;
         let texture = resource.texture.as_ref().ok_or(Status::ErrUnspec)?;
         self.renderer.detach_resource(ctx, texture);
-        Ok(())
+        Ok(context.forget(id))
+    }
+
+    /// A resource that goes is gone from all contexts.
+    pub fn forget(&mut self, id: ResourceId) {
+        for context in self.contexts.values_mut() {
+            context.forget(id);
+        }
     }
 
     /// TRANSFER_TO_HOST_3D. The guest's kernel transfers without a context, which is 0.
@@ -322,42 +342,36 @@ impl Rendering {
         }
     }
 
-    /// Reads what shall be seen of a texture into its host copy, and gives that to `show` with what changed and the
-    /// rectangle that was read. Returns how many pixels that were.
+    /// Reads the next band of what shall be seen of a texture into its host copy, and gives that to `show` with what changed
+    /// and the rectangle that was read. Returns how many pixels that were; `None` where nothing is left to be read.
     pub fn read_back(
         &mut self,
         resource: &mut Resource,
         number: &mut u64,
         mut show: impl FnMut(&Rc<Image>, &mut TileMap, &Rect),
-    ) -> u64 {
-        let Resource { pixels, texture: Some(texture), .. } = resource else { return 0 };
+    ) -> Option<u64> {
+        let Resource { pixels, texture: Some(texture), .. } = resource else { return None };
         let view = match pixels {
             Pixels::Copy(view) => view,
-            Pixels::Texture(drawn) => match &mut drawn.view {
-                Some(view) => view,
-                None => return 0,
-            },
-            Pixels::Blob(_) => return 0,
+            Pixels::Texture(drawn) => drawn.view.as_mut()?,
+            Pixels::Blob(_) => return None,
         };
-        let Some(mut rest) = view.take_unread() else { return 0 };
-        let read = rest.area();
-        while !rest.is_empty() {
-            let band = next_band(&mut rest);
-            let rows = rows_of(&mut self.rows, &band);
-            if self.renderer.read_back(texture, &band, rows).is_err() {
-                log_within!(self.complaints, Level::Warn, "a picture could not be read back from the renderer");
-                break;
-            }
-            *number += 1;
-            let image = Rc::clone(view.image());
-            show(&image, view.read_rows(rows, &band, *number), &band);
+        let band = view.take_unread()?;
+        let rows = rows_of(&mut self.rows, &band);
+        if self.renderer.read_back(texture, &band, rows).is_err() {
+            log_within!(self.complaints, Level::Warn, "a picture could not be read back from the renderer");
+            view.give_up();
+            return None;
         }
-        read
+        *number += 1;
+        let image = Rc::clone(view.image());
+        show(&image, view.read_rows(rows, &band, *number), &band);
+        Some(band.area())
     }
 
     fn write(&mut self, texture: &Texture, format: Format, image: &Image, mut rect: Rect) {
         while !rect.is_empty() {
-            let band = next_band(&mut rect);
+            let band = rect.cut_band(BAND_PIXELS);
             let rows = rows_of(&mut self.rows, &band);
             let (len, stride) = (band.width as usize * PIXEL, image.stride());
             image.with_pixels(|pixels| {
@@ -377,10 +391,15 @@ impl Rendering {
     }
 }
 
-/// Cuts as many rows off as are read or written at a time.
-fn next_band(rect: &mut Rect) -> Rect {
-    let rows = BAND_PIXELS.checked_div(rect.width).unwrap_or(1).max(1);
-    rect.cut_top(rows)
+impl Context {
+    /// A resource is not attached to it any more. Whether it was.
+    fn forget(&mut self, id: ResourceId) -> bool {
+        let was_there = self.attached.remove(&id).is_some();
+        if self.attached.len() < self.attached.capacity() / 4 {
+            self.attached.shrink_to(self.attached.len() * 2);
+        }
+        was_there
+    }
 }
 
 /// Room for the pixels of `band`. It stays for the next ones.

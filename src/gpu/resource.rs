@@ -19,16 +19,17 @@ use super::view::View;
 use super::virgl::Texture;
 use crate::vhost_proto::memory::GuestMemory;
 
-/// Targets of textures that can be one picture (`PIPE_TEXTURE_2D`, `PIPE_TEXTURE_RECT`).
-const FLAT: [u32; 2] = [2, 5];
-
 /// A resource.
 #[derive(Debug)]
 pub struct Resource {
     /// Where its pixels are.
     pub pixels: Pixels,
-    /// The renderer's: of a 3D resource always, of another one since a context attached it.
+    /// The renderer's: of a 3D resource always, of a 2D resource while contexts have it.
     pub texture: Option<Texture>,
+    /// How many contexts it is attached to.
+    pub contexts: u32,
+    /// Whether it is among those that are to be read late.
+    pub is_due: bool,
     /// What the renderer's costs beside the pixels here.
     texture_charge: Option<Charge>,
     backing: Option<(Backing, Charge)>,
@@ -64,8 +65,6 @@ pub struct Drawn {
     pub view: Option<View>,
     /// What came of the first attempt to share it with a display.
     pub shared: Option<Option<(Rc<Dmabuf>, Rc<()>)>>,
-    /// Whether it is one picture, of one sample a pixel: others are not shown.
-    is_flat: bool,
     _charge: Charge,
 }
 
@@ -85,6 +84,8 @@ impl Resource {
         Self {
             pixels,
             texture: None,
+            contexts: 0,
+            is_due: false,
             texture_charge: None,
             backing: None,
             shared: Shared::No,
@@ -105,8 +106,7 @@ impl Resource {
     /// A 3D resource, which was charged for.
     pub fn new_3d(args: &Create3d, texture: Texture, charge: Charge) -> Self {
         let Create3d { width, height, format, .. } = *args;
-        let is_flat = FLAT.contains(&args.target) && args.depth <= 1 && args.array_size <= 1 && args.nr_samples <= 1;
-        let drawn = Drawn { width, height, format, view: None, shared: None, is_flat, _charge: charge };
+        let drawn = Drawn { width, height, format, view: None, shared: None, _charge: charge };
         Self { texture: Some(texture), ..Self::new(Pixels::Texture(drawn)) }
     }
 
@@ -119,7 +119,10 @@ impl Resource {
     pub fn size(&self) -> Option<Rect> {
         match &self.pixels {
             Pixels::Copy(view) => Some(view.image().rect()),
-            Pixels::Texture(drawn) => drawn.is_flat.then(|| Rect::of_size(drawn.width, drawn.height)),
+            Pixels::Texture(drawn) => {
+                let is_picture = self.texture.as_ref().is_some_and(Texture::is_flat);
+                is_picture.then(|| Rect::of_size(drawn.width, drawn.height))
+            }
             Pixels::Blob(_) => None,
         }
     }
@@ -224,6 +227,14 @@ impl Resource {
         self.texture_charge = Some(charge);
     }
 
+    /// The renderer needs it no longer: a 2D resource is its host copy, and nothing else, from now on.
+    pub fn drop_texture(&mut self) {
+        if let Pixels::Copy(_) = self.pixels {
+            self.texture = None;
+            self.texture_charge = None;
+        }
+    }
+
     /// The guest's memory map is another now.
     pub fn memory_changed(&mut self, memory: &GuestMemory) {
         let Some((backing, _)) = &mut self.backing else { return };
@@ -259,23 +270,21 @@ impl Resource {
         Some(view.read_backing(backing, rect, offset, stride, number))
     }
 
-    /// Brings a blob's views up to date where they shall be seen, and gives each to `show` with what changed and the
-    /// rectangle that was read. Returns how many pixels that were.
-    pub fn read_blob(&mut self, number: &mut u64, mut show: impl FnMut(&Rc<Image>, &mut TileMap, &Rect)) -> u64 {
-        let (Some((backing, _)), Pixels::Blob(blob)) = (&self.backing, &mut self.pixels) else { return 0 };
-        let mut read = 0;
-        for (frame, view) in blob.shown_mut() {
-            let Some(rect) = view.take_unread() else { continue };
-            *number += 1;
-            read += rect.area();
-            let image = Rc::clone(view.image());
-            show(
-                &image,
-                view.read_backing(backing, &rect, frame.start_of(&rect), frame.stride as usize, *number),
-                &rect,
-            );
-        }
-        read
+    /// Brings the next band of a blob's views, of what shall be seen of them, up to date, and gives it to `show` with what
+    /// changed and the rectangle that was read. Returns how many pixels that were; `None` where nothing is left to be read.
+    pub fn read_blob(
+        &mut self,
+        number: &mut u64,
+        mut show: impl FnMut(&Rc<Image>, &mut TileMap, &Rect),
+    ) -> Option<u64> {
+        let (Some((backing, _)), Pixels::Blob(blob)) = (&self.backing, &mut self.pixels) else { return None };
+        let (frame, view, band) =
+            blob.shown_mut().find_map(|(frame, view)| view.take_unread().map(|band| (frame, view, band)))?;
+        *number += 1;
+        let image = Rc::clone(view.image());
+        let (start, stride) = (frame.start_of(&band), frame.stride as usize);
+        show(&image, view.read_backing(backing, &band, start, stride, *number), &band);
+        Some(band.area())
     }
 }
 

@@ -37,7 +37,8 @@ use super::udmabuf::Exporter;
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::{log_within, logger};
-use late::{Late, goes_with_late};
+use late::Late;
+pub use late::goes_with_late;
 use pull::Pull;
 
 /// What a command comes to.
@@ -216,6 +217,9 @@ impl State {
             // Blobs of host memory, which were not offered.
             Command::MapBlob { .. } | Command::UnmapBlob { .. } => Err(Status::ErrUnspec),
         };
+        if let Err(Status::ErrOutOfMemory) = result {
+            log_within!(self.complaints, Level::Warn, "the guest needs more than --max-hostmem allows");
+        }
         Outcome::Status(result.map_or_else(|status| status, |()| Status::OkNoData))
     }
 
@@ -235,18 +239,9 @@ impl State {
         Ok(())
     }
 
-    /// `result`, and a line where the guest wants more memory than it may have.
-    fn complain<T>(&mut self, result: Result<T, Status>) -> Result<T, Status> {
-        if let Err(Status::ErrOutOfMemory) = result {
-            log_within!(self.complaints, Level::Warn, "the guest needs more than --max-hostmem allows");
-        }
-        result
-    }
-
     fn create(&mut self, id: ResourceId, format: u32, width: u32, height: u32) -> Result<(), Status> {
         self.check_new(id)?;
-        let resource = Resource::new_2d(format, width, height, &self.budget);
-        let resource = self.complain(resource)?;
+        let resource = Resource::new_2d(format, width, height, &self.budget)?;
         self.resources.insert(id, Box::new(resource));
         Ok(())
     }
@@ -259,6 +254,9 @@ impl State {
         }
         if self.resources.len() < self.resources.capacity() / 4 {
             self.resources.shrink_to(self.resources.len() * 2);
+        }
+        if let Some(rendering) = self.rendering.as_mut().filter(|_| resource.contexts > 0) {
+            rendering.forget(id);
         }
         drop(resource);
         self.trim(FREED_AT_ONCE);
@@ -322,10 +320,8 @@ impl State {
         resource.drawn();
         let shown = resource.shown_on;
         let late = resource.is_read_late();
-        let draws = !late && self.flush_with_pull(rect, id);
-        if late {
-            self.flush_late(rect, id);
-        } else if !draws {
+        let draws = if late { self.flush_late(rect, id) } else { self.flush_with_pull(rect, id) };
+        if !late && !draws {
             flush_all(&mut self.scanouts, shown, rect);
         }
         Ok(bits(&self.scanouts, |scanout| scanout.holds_guest(draws)) & shown)
@@ -377,9 +373,9 @@ impl State {
         if count > backing::MAX_ENTRIES {
             return Err(Status::ErrUnspec);
         }
-        let charge = self.budget.charge(Backing::cost(count)).ok_or(Status::ErrOutOfMemory)?;
         let entries = read_entries(count, at, chain, memory);
         let backing = Backing::new(entries, memory).ok_or(Status::ErrUnspec)?;
+        let charge = self.budget.charge(backing.cost()).ok_or(Status::ErrOutOfMemory)?;
         Ok((backing, charge))
     }
 

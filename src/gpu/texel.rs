@@ -4,10 +4,8 @@
 
 #![warn(clippy::arithmetic_side_effects)]
 
-use super::command::Create3d;
+use super::command::{Create3d, target};
 
-/// A buffer: its width is in bytes (`PIPE_BUFFER`).
-const BUFFER: u32 = 0;
 /// What a texture takes beside its texels, in the renderer and in the driver.
 const OVERHEAD: u64 = 4096;
 /// What a row's bytes, and the number of rows, are multiples of.
@@ -16,7 +14,7 @@ const ROWS: u64 = 4;
 
 /// Bytes that a 3D resource is charged for; `None` where they are too many to count.
 pub fn cost(args: &Create3d) -> Option<u64> {
-    let bytes = if args.target == BUFFER { u64::from(args.width) } else { texels(args)? };
+    let bytes = if args.target == target::BUFFER { u64::from(args.width) } else { texels(args)? };
     bytes.checked_add(OVERHEAD)
 }
 

@@ -18,6 +18,8 @@ use super::tiles::{TILE_H, TILE_W, TileMap};
 const PIECE: usize = 512;
 /// Pixels compared at a time: they and their host copies stay in the first-level cache.
 const CHUNK: u32 = 16 * TILE_W;
+/// Most pixels that are read at a time.
+pub const BAND_PIXELS: u32 = 1 << 20;
 
 /// A host copy, and what is known to differ from it.
 #[derive(Debug)]
@@ -61,9 +63,22 @@ impl View {
         self.unread = Some(enclose(self.unread, &rect));
     }
 
-    /// What is to be read, as read from then on.
+    /// How many pixels are to be read.
+    pub fn unread(&self) -> u64 {
+        self.unread.map_or(0, |rect| rect.area())
+    }
+
+    /// The next band of what is to be read, as read from then on.
     pub fn take_unread(&mut self) -> Option<Rect> {
-        self.unread.take()
+        let mut rest = self.unread.take()?;
+        let band = rest.cut_band(BAND_PIXELS);
+        self.unread = Some(rest).filter(|rest| !rest.is_empty());
+        Some(band)
+    }
+
+    /// It can't be read: nothing is to be read any more.
+    pub fn give_up(&mut self) {
+        self.unread = None;
     }
 
     /// Brings the pixels of `rect` over from a backing, in which they begin at byte `offset`, and their rows are `stride`

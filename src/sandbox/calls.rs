@@ -84,10 +84,10 @@ pub const RUNTIME: &[Call] = &[
     // A lock of the C library that a signal handler found taken, or of Rust's that somebody waits for: nobody does, with
     // one thread, but the code is there.
     any(libc::SYS_futex),
-    // HashMap's seeds, uuid (gpu/mod.rs).
+    // HashMap's seeds, uuid (gpu/state.rs).
     any(libc::SYS_getrandom),
-    // The clock, where it can't be read without a call, as in some virtual machines: Instant (gpu/mod.rs, gpu/link.rs,
-    // input/toggle.rs, logger/budget.rs).
+    // The clock, where it can't be read without a call, as in some virtual machines: Instant (backend.rs, gpu,
+    // logger/budget.rs, vhost_proto/leash.rs).
     any(libc::SYS_clock_gettime),
     // An OwnedFd that is closed in a build with debug assertions is looked at first.
     with(libc::SYS_fcntl, 1, -1, libc::F_GETFD),

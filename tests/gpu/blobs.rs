@@ -82,6 +82,38 @@ fn a_blob_is_shown_as_it_lies_in_guest_memory() {
     }
 }
 
+/// More than is read in one turn: what comes behind it in the same batch waits for it.
+#[test]
+fn a_blob_that_is_much_to_read_is_seen_whole_and_commands_behind_it_wait() {
+    const WIDE: u32 = 2048;
+    const ROWS: u32 = 128;
+    const TIMES: u32 = 20;
+    let Seat { program: _program, mut vm } = boot();
+    let memory = vm.driver.memory().clone();
+    let piece_len = u64::from(WIDE * ROWS * 4);
+    let piece = Backing::contiguous(&memory, vm.driver.pages(), piece_len).unwrap();
+    // The same memory over and over.
+    let entries = piece.entries().repeat(TIMES as usize);
+    assert_eq!(create(&mut vm.driver, 1, piece_len * u64::from(TIMES), &entries), resp::OK_NODATA);
+    let (rect, format, stride) = (Rect::new(0, 0, WIDE, ROWS * TIMES), format::B8G8R8X8, WIDE * 4);
+
+    for seed in 0..3 {
+        let part = Picture::noise(WIDE, ROWS, seed);
+        piece.write(0, &part.bytes(format));
+        let (width, height) = (rect.width, rect.height);
+        let show = Command::SetScanoutBlob { rect, scanout_id: 0, resource_id: 1, width, height, format, stride };
+        vm.driver.queue(&show).unwrap();
+        vm.driver.queue(&Command::ResourceFlush { rect, resource_id: 1 }).unwrap();
+        vm.driver.queue(&Command::ResourceCreate2d { resource_id: 2, format, width: 4, height: 4 }).unwrap();
+        vm.driver.queue(&Command::ResourceUnref { resource_id: 2 }).unwrap();
+        vm.driver.kick();
+        vm.driver.finish_all().unwrap();
+
+        let rgb = part.rgb.repeat(TIMES as usize);
+        await_picture(&vm, 0, &Picture { width, height, rgb });
+    }
+}
+
 #[test]
 fn of_a_flushed_blob_only_what_changed_is_sent() {
     let Seat { program: _program, mut vm } = boot();

@@ -2,11 +2,12 @@
 
 use seat_frontend::gpu::virgl::Stream;
 use seat_frontend::gpu::{Command, Rect, Region, resp};
+use seat_frontend::machine::GpuMachine;
 
 use crate::common::Seat;
 use crate::common::canvas::{Canvas, Settled, await_picture, canvas_on_screen, shows};
 use crate::common::picture::Picture;
-use crate::seat::{CTX, boot, reboot};
+use crate::seat::{CTX, boot, boot_with, reboot};
 use crate::sheet::{Sheet, sheet_on_screen, submit};
 
 #[test]
@@ -64,7 +65,7 @@ fn transfers_to_a_2d_resource_reach_its_texture() {
 #[test]
 fn what_is_drawn_into_a_2d_resource_is_seen() {
     let Some(Seat { program: _program, mut vm }) = boot() else { return };
-    let mut canvas = canvas_on_screen(&mut vm, 1, 300, 200);
+    let canvas = canvas_on_screen(&mut vm, 1, 300, 200);
     vm.driver.attach_to_context(CTX, 1).unwrap().ok().unwrap();
     let mut source = Sheet::new(&mut vm.driver, 2, 300, 200);
     source.draw(Picture::noise(300, 200, 4));
@@ -84,11 +85,61 @@ fn what_is_drawn_into_a_2d_resource_is_seen() {
     let mut expected = Picture::flat(300, 200, 0x55_aa11);
     expected.take(&canvas.picture, part);
     await_picture(&vm, 0, &expected);
-    // And once it is no context's any longer, it is as before.
-    vm.driver.detach_from_context(CTX, 1).unwrap().ok().unwrap();
-    canvas.draw(Picture::noise(300, 200, 6));
+}
+
+#[test]
+fn a_2d_resource_that_no_context_has_any_longer_is_what_was_drawn_and_costs_what_it_did_before() {
+    // A picture, its texture and the guest's context have about three mebibytes each.
+    let Some(Seat { program: _program, mut vm }) = boot_with(&["--max-hostmem=10M"]) else { return };
+    let mut canvas = canvas_on_screen(&mut vm, 1, 1024, 768);
+    let another = |vm: &mut GpuMachine| vm.driver.create_2d(2, canvas.format, 1024, 768).unwrap().kind;
+
+    for (round, ends) in (1..).zip([detach, end_context, detach]) {
+        vm.driver.attach_to_context(CTX, 1).unwrap().ok().unwrap();
+        assert_eq!(another(&mut vm), resp::ERR_OUT_OF_MEMORY, "round {round}");
+        let drawn = Picture::flat(1024, 768, round * 0x10_2030);
+        submit(&mut vm.driver, Stream::new().fill(1, canvas.format, round * 0x10_2030));
+        ends(&mut vm);
+
+        assert_eq!(another(&mut vm), resp::OK_NODATA, "round {round}");
+        vm.driver.unref(2).unwrap().ok().unwrap();
+        vm.driver.flush(1, canvas.rect()).unwrap().ok().unwrap();
+        await_picture(&vm, 0, &drawn);
+    }
+    // And it is as it was before.
+    canvas.draw(Picture::noise(1024, 768, 6));
     canvas.present_all(&mut vm.driver);
     await_picture(&vm, 0, &canvas.picture);
+}
+
+#[test]
+fn a_2d_resource_stays_a_texture_while_one_context_has_it() {
+    let Some(Seat { program: _program, mut vm }) = boot() else { return };
+    let canvas = canvas_on_screen(&mut vm, 1, 300, 200);
+    vm.driver.create_context(2).unwrap().ok().unwrap();
+    for ctx in [CTX, 2, 2] {
+        vm.driver.attach_to_context(ctx, 1).unwrap().ok().unwrap();
+    }
+    // One of the two has it no longer, is told so again, and ends.
+    for _ in 0..2 {
+        detach(&mut vm);
+    }
+    end_context(&mut vm);
+
+    let mut stream = Stream::new();
+    stream.fill(1, canvas.format, 0x55_aa11);
+    vm.driver.submit_3d(2, stream.words()).unwrap().ok().unwrap();
+    vm.driver.flush(1, canvas.rect()).unwrap().ok().unwrap();
+    await_picture(&vm, 0, &Picture::flat(300, 200, 0x55_aa11));
+}
+
+fn detach(vm: &mut GpuMachine) {
+    vm.driver.detach_from_context(CTX, 1).unwrap().ok().unwrap();
+}
+
+fn end_context(vm: &mut GpuMachine) {
+    vm.driver.destroy_context(CTX).unwrap().ok().unwrap();
+    vm.driver.create_context(CTX).unwrap().ok().unwrap();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use seat_frontend::gpu::three_d::{bind, target};
 use seat_frontend::gpu::virgl::Stream;
 use seat_frontend::gpu::{Rect, Texture, resp};
+use seat_frontend::machine::GpuMachine;
 
 use crate::common::Seat;
 use crate::common::canvas::await_picture;
@@ -109,6 +110,33 @@ fn textures_are_counted_and_come_back() {
 }
 
 #[test]
+fn what_contexts_have_attached_is_counted_and_comes_back() {
+    let Some(Seat { program: _program, mut vm }) = boot_with(&["--max-hostmem=5M"]) else { return };
+    // Of a byte each, until there is no room for another one; what an attachment takes is much less than that.
+    let made = (1..10_000).take_while(|id| vm.driver.create_3d(&Texture::buffer(*id, 1)).unwrap().is_ok()).count();
+    let made = made as u32;
+    assert!(made > 100, "{made}");
+
+    for _ in 0..3 {
+        let attach = |vm: &mut GpuMachine, id| vm.driver.attach_to_context(CTX, id).unwrap().kind;
+        let attached = (1..=made).take_while(|id| attach(&mut vm, *id) == resp::OK_NODATA).count() as u32;
+        assert!(attached < 100, "{attached} of {made}");
+        assert_eq!(attach(&mut vm, attached + 1), resp::ERR_OUT_OF_MEMORY);
+        assert_eq!(attach(&mut vm, 1), resp::OK_NODATA, "it is attached already");
+        // One that is detached makes room for another one, and one that goes for as many as it was charged.
+        vm.driver.detach_from_context(CTX, 1).unwrap().ok().unwrap();
+        assert_eq!(attach(&mut vm, attached + 1), resp::OK_NODATA);
+        assert_eq!(attach(&mut vm, attached + 2), resp::ERR_OUT_OF_MEMORY);
+        vm.driver.unref(2).unwrap().ok().unwrap();
+        assert_eq!(attach(&mut vm, attached + 2), resp::OK_NODATA);
+        // And so does the context, with all that it has.
+        vm.driver.destroy_context(CTX).unwrap().ok().unwrap();
+        vm.driver.create_context(CTX).unwrap().ok().unwrap();
+        vm.driver.create_3d(&Texture::buffer(2, 1)).unwrap().ok().unwrap();
+    }
+}
+
+#[test]
 fn a_texture_on_a_screen_is_counted_with_its_host_copy() {
     let Some(Seat { program: _program, mut vm }) = boot_with(&["--max-hostmem=11M"]) else { return };
     // Of four mebibytes; the copy that is shown has as many, and the guest's context has three.
@@ -168,7 +196,10 @@ fn what_is_no_picture_is_not_shown() {
     let plain = Texture { flags: 0, ..Texture::picture(1, 16, 16) };
     // VIRGL_FORMAT_R8_UNORM, VIRGL_FORMAT_R16G16B16A16_FLOAT, VIRGL_FORMAT_S8_UINT_Z24_UNORM
     let depth = Texture { format: 20, bind: bind::DEPTH_STENCIL, ..plain };
-    for texture in [Texture { format: 64, ..plain }, Texture { format: 94, ..plain }, depth, Texture::buffer(1, 256)] {
+    let [small, large] = [64, 94].map(|format| Texture { format, ..plain });
+    // One sample a texel is not the same as none: it can't be read back.
+    let sample = Texture { nr_samples: 1, ..plain };
+    for texture in [small, large, depth, sample, Texture::buffer(1, 256)] {
         vm.driver.create_3d(&texture).unwrap().ok().unwrap();
         let rect = Rect::new(0, 0, texture.width, texture.height);
         assert_eq!(vm.driver.set_scanout(0, 1, rect).unwrap().kind, resp::ERR_INVALID_PARAMETER, "{texture:?}");

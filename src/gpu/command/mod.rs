@@ -43,6 +43,22 @@ pub const FLAG_FENCE: u32 = 1 << 0;
 /// `ring_idx` says which of the context's rings the fence belongs to.
 pub const FLAG_INFO_RING_IDX: u32 = 1 << 1;
 
+/// VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP, of RESOURCE_CREATE_3D; and of a DMABUF that a display is handed, where it means the
+/// same. To the guest's transfers the first row is the top one with it and without it. With it the renderer keeps the rows
+/// in OpenGL's order, the lowest one first in memory, so that a display has to turn the picture over; without it the top one
+/// is first in memory as well.
+pub const FLAG_Y_0_TOP: u32 = 1 << 0;
+
+/// What [`Create3d`]'s `target` says (Gallium's `enum pipe_texture_target`), as far as it matters here.
+pub mod target {
+    /// A buffer: its width is in bytes.
+    pub const BUFFER: u32 = 0;
+    pub const TEXTURE_2D: u32 = 2;
+    pub const TEXTURE_3D: u32 = 3;
+    pub const CUBE: u32 = 4;
+    pub const RECT: u32 = 5;
+}
+
 /// The numbers of the requests (`enum virtio_gpu_ctrl_type`; 5.7.6.7).
 pub mod kind {
     pub const GET_DISPLAY_INFO: u32 = 0x100;

@@ -6,6 +6,7 @@
 use thiserror::Error;
 use vhost::vhost_user::gpu_message::GpuBackendReq;
 
+use crate::gpu::command::FLAG_Y_0_TOP;
 use crate::gpu::dmabuf::Dmabuf;
 use crate::gpu::rect::Rect;
 
@@ -32,8 +33,6 @@ pub const F_EDID: u64 = 1 << 0;
 pub const F_DMABUF2: u64 = 1 << 1;
 
 const FLAG_REPLY: u32 = 1 << 2;
-/// Bit 0 of a DMABUF's flags.
-const Y_0_TOP: u32 = 1 << 0;
 
 /// Why what the display sent is no reply. Nothing that follows can be trusted.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -150,7 +149,7 @@ impl Head {
     /// of the pixels is known; the buffer's descriptor goes with it.
     pub fn dmabuf_scanout(scanout: u32, buffer: &Dmabuf, rect: &Rect, dmabuf2: bool) -> Self {
         let (width, height) = buffer.seen_as(rect).unwrap_or((buffer.width, buffer.height));
-        let flags = if buffer.y_0_top { Y_0_TOP } else { 0 };
+        let flags = if buffer.y_0_top { FLAG_Y_0_TOP } else { 0 };
         let place = [scanout, rect.x, rect.y, rect.width, rect.height];
         let layout = [width, height, buffer.stride, flags, buffer.fourcc];
         let mut fields = [0; 10];

@@ -17,10 +17,8 @@ impl State {
     ) -> Result<(), Status> {
         let id = command.resource_id;
         self.check_new(id)?;
-        let blob = Blob::new(command, &self.budget);
-        let mut resource = Resource::new_blob(self.complain(blob)?);
-        let backing = self.read_backing(command.nr_entries, CREATE_BLOB_ENTRIES as u64, chain, memory);
-        let (backing, charge) = self.complain(backing)?;
+        let mut resource = Resource::new_blob(Blob::new(command, &self.budget)?);
+        let (backing, charge) = self.read_backing(command.nr_entries, CREATE_BLOB_ENTRIES as u64, chain, memory)?;
         if backing.len() < command.size {
             return Err(Status::ErrInvalidParameter);
         }
@@ -44,6 +42,6 @@ impl State {
         if rect.is_empty() || !Rect::of_size(frame.width, frame.height).contains(&rect) {
             return Err(Status::ErrInvalidParameter);
         }
-        self.show_blob_late(scanout_id, id, frame, rect)
+        self.show_when_read(scanout_id, id, Some(frame), rect)
     }
 }

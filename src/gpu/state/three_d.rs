@@ -1,7 +1,7 @@
 //! The 3D commands and the capability sets (VIRTIO 1.3, 5.7.6.9 and 5.7.6.8).
 
 use super::{Outcome, State};
-use crate::gpu::command::{Command, Create3d, ResourceId, Status, Transfer3d};
+use crate::gpu::command::{Box3d, Command, Create3d, ResourceId, Status, Transfer3d};
 use crate::gpu::fences::Point;
 use crate::gpu::rect::Rect;
 use crate::vhost_proto::chain::Chain;
@@ -22,27 +22,22 @@ impl State {
         chain: &Chain,
         memory: &GuestMemory,
     ) -> Result<(), Status> {
-        if let Command::CtxAttachResource { resource_id } = *command {
-            // What a context draws is not in the guest's pages.
-            self.unshare(resource_id);
-        }
         let rendering = self.rendering.as_mut().ok_or(Status::ErrUnspec)?;
         match *command {
-            Command::CtxCreate(ref create) => {
-                let result = rendering.create_context(ctx, create, &self.budget);
-                self.complain(result)
+            Command::CtxCreate(ref create) => rendering.create_context(ctx, create, &self.budget),
+            Command::CtxDestroy => {
+                for id in rendering.destroy_context(ctx)? {
+                    self.left_context(id);
+                }
+                Ok(())
             }
-            Command::CtxDestroy => rendering.destroy_context(ctx),
-            Command::CtxAttachResource { resource_id } => {
-                rendering.check_context(ctx)?;
-                let resource = self.resources.get_mut(&resource_id).ok_or(Status::ErrInvalidResourceId)?;
-                self.work += resource.image().map_or(0, |image| image.rect().area());
-                let result = rendering.attach(ctx, resource_id, resource, &self.budget);
-                self.complain(result)
-            }
+            Command::CtxAttachResource { resource_id } => self.attach_to_context(ctx, resource_id),
             Command::CtxDetachResource { resource_id } => {
                 let resource = self.resources.get(&resource_id).ok_or(Status::ErrInvalidResourceId)?;
-                rendering.detach(ctx, resource)
+                if rendering.detach(ctx, resource_id, resource)? {
+                    self.left_context(resource_id);
+                }
+                Ok(())
             }
             Command::Create3d(ref args) => self.create_3d(args),
             Command::TransferToHost3d(ref transfer) => self.transfer_3d(ctx, transfer, true),
@@ -55,11 +50,22 @@ impl State {
         }
     }
 
+    fn attach_to_context(&mut self, ctx: u32, id: ResourceId) -> Result<(), Status> {
+        self.rendering.as_ref().ok_or(Status::ErrUnspec)?.check_context(ctx)?;
+        // What a context draws is not in the guest's pages.
+        self.unshare(id);
+        let Self { rendering: Some(rendering), resources, budget, work, .. } = self else {
+            return Err(Status::ErrUnspec);
+        };
+        let resource = resources.get_mut(&id).ok_or(Status::ErrInvalidResourceId)?;
+        *work += resource.image().map_or(0, |image| image.rect().area());
+        rendering.attach(ctx, id, resource, budget)
+    }
+
     fn create_3d(&mut self, args: &Create3d) -> Result<(), Status> {
         self.check_new(args.resource_id)?;
         let rendering = self.rendering.as_mut().ok_or(Status::ErrUnspec)?;
-        let resource = rendering.create_texture(args, &self.budget);
-        let resource = self.complain(resource)?;
+        let resource = rendering.create_texture(args, &self.budget)?;
         self.resources.insert(args.resource_id, Box::new(resource));
         Ok(())
     }
@@ -86,8 +92,7 @@ impl State {
             return Ok(());
         }
         self.work += rect.area();
-        let region =
-            crate::gpu::command::Box3d { x: rect.x, y: rect.y, z: 0, width: rect.width, height: rect.height, depth: 1 };
+        let region = Box3d { x: rect.x, y: rect.y, z: 0, width: rect.width, height: rect.height, depth: 1 };
         // Strides of 0 are the resource's own.
         let transfer = Transfer3d { region, offset, resource_id: id, level: 0, stride: 0, layer_stride: 0 };
         rendering.to_host(0, resource, &transfer)

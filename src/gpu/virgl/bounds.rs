@@ -5,18 +5,7 @@
 //! it has not read with what happens to be in its memory. So what it is asked lies within the texture's level and layers, no
 //! size that follows from it overflows, layers are read one by one, and textures of several samples a texel not at all.
 
-use crate::gpu::command::{Box3d, Create3d, Transfer3d};
-
-/// `PIPE_BUFFER`, of the numbers for `target`.
-pub const TARGET_BUFFER: u32 = 0;
-/// `PIPE_TEXTURE_2D`.
-const TARGET_2D: u32 = 2;
-/// `PIPE_TEXTURE_3D`.
-const TARGET_3D: u32 = 3;
-/// `PIPE_TEXTURE_CUBE`.
-const TARGET_CUBE: u32 = 4;
-/// `PIPE_TEXTURE_RECT`.
-const TARGET_RECT: u32 = 5;
+use crate::gpu::command::{Box3d, Create3d, Transfer3d, target};
 
 /// `VIRGL_BIND_CUSTOM`, `VIRGL_BIND_STAGING`: a buffer of one of these is in its backing, and nowhere else.
 const BIND_CUSTOM: u32 = 1 << 17;
@@ -59,12 +48,12 @@ pub fn is_sane(known: &Known, transfer: &Transfer3d, stride: Option<u32>) -> boo
 
 /// Whether one picture is all that there is: of two dimensions, without layers or samples.
 pub const fn is_flat(made: &Create3d) -> bool {
-    matches!(made.target, TARGET_2D | TARGET_RECT) && made.nr_samples == 0
+    matches!(made.target, target::TEXTURE_2D | target::RECT) && made.nr_samples == 0
 }
 
 /// Whether its bytes are those of its backing.
 const fn lies_in_backing(made: &Create3d) -> bool {
-    made.target == TARGET_BUFFER && made.bind & (BIND_CUSTOM | BIND_STAGING) != 0
+    made.target == target::BUFFER && made.bind & (BIND_CUSTOM | BIND_STAGING) != 0
 }
 
 /// How to read, where [`is_sane`]. `None` where the library has no right way.
@@ -72,11 +61,11 @@ pub fn reading(made: &Create3d, transfer: &Transfer3d, stride: Option<u32>) -> O
     if made.nr_samples > 0 {
         return None;
     }
-    if transfer.region.depth <= 1 || made.target == TARGET_BUFFER {
+    if transfer.region.depth <= 1 || made.target == target::BUFFER {
         return Some(Reading::Whole);
     }
     if is_compressed(made.format) {
-        return (made.target != TARGET_CUBE).then_some(Reading::Whole);
+        return (made.target != target::CUBE).then_some(Reading::Whole);
     }
     let rows = match (transfer.stride, stride) {
         (0, None) => return None,
@@ -100,7 +89,8 @@ fn level_size(made: &Create3d, level: u32) -> Option<(u32, u32)> {
 
 /// Layers of `level`: slices, faces, members of an array.
 fn layers(made: &Create3d, level: u32) -> u32 {
-    let layers = if made.target == TARGET_3D { made.depth.checked_shr(level).unwrap_or(0) } else { made.array_size };
+    let layers =
+        if made.target == target::TEXTURE_3D { made.depth.checked_shr(level).unwrap_or(0) } else { made.array_size };
     layers.max(1)
 }
 
@@ -116,7 +106,7 @@ fn is_within(made: &Create3d, region: &Box3d, level: u32) -> bool {
 /// Whether every size that the library computes, of the transfer and of the whole level, fits into 32 bits.
 fn is_small(made: &Create3d, transfer: &Transfer3d, stride: Option<u32>) -> bool {
     let Some((width, height)) = level_size(made, transfer.level) else { return false };
-    if made.target == TARGET_BUFFER {
+    if made.target == target::BUFFER {
         return transfer.offset.saturating_add(width.into()) <= u32::MAX.into();
     }
     // Rounded up by a block.
@@ -178,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_lies_in_the_level_and_its_layers_is_sane() {
-        let flat = made(TARGET_2D, 64, 32, 1, 1);
+        let flat = made(target::TEXTURE_2D, 64, 32, 1, 1);
         assert!(is_sane(&flat, &transfer([0, 0, 0, 64, 32, 1]), None));
         assert!(is_sane(&flat, &transfer([63, 31, 0, 1, 1, 1]), None));
         let level = Transfer3d { level: 2, ..transfer([0, 0, 0, 16, 8, 1]) };
@@ -198,7 +188,7 @@ mod tests {
         ] {
             assert!(!is_sane(&flat, &transfer(outside), None), "{outside:?}");
         }
-        let volume = made(TARGET_3D, 8, 8, 8, 1);
+        let volume = made(target::TEXTURE_3D, 8, 8, 8, 1);
         assert!(is_sane(&volume, &transfer([0, 0, 4, 8, 8, 4]), None));
         assert!(!is_sane(&volume, &Transfer3d { level: 1, ..transfer([0, 0, 4, 4, 4, 1]) }, None));
         let array = made(TARGET_2D_ARRAY, 8, 8, 1, 5);
@@ -218,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_large_texture_is_sane_once_its_texels_are_known_to_be_small() {
-        let large = made(TARGET_2D, 16384, 16384, 1, 1);
+        let large = made(target::TEXTURE_2D, 16384, 16384, 1, 1);
         let whole = transfer([0, 0, 0, 16384, 16384, 1]);
         assert!(!is_sane(&large, &whole, None));
         assert!(is_sane(&large, &whole, Some(16384 * 4)));
@@ -242,7 +232,7 @@ mod tests {
     #[test]
     fn several_samples_a_texel_are_not_read() {
         let one = transfer([0, 0, 0, 8, 4, 1]);
-        let samples = Create3d { nr_samples: 1, ..made(TARGET_2D, 8, 4, 1, 1) };
+        let samples = Create3d { nr_samples: 1, ..made(target::TEXTURE_2D, 8, 4, 1, 1) };
         assert_eq!(reading(&samples, &one, Some(32)), None);
         assert_eq!(reading(&Create3d { nr_samples: 0, ..samples }, &one, None), Some(Reading::Whole));
     }
@@ -251,7 +241,7 @@ mod tests {
     fn a_buffer_that_is_its_backing_ends_where_that_ends() {
         let region = transfer([4000, 0, 0, 96, 1, 1]);
         for (bind, lies_there) in [(16, false), (BIND_CUSTOM, true), (BIND_STAGING, true)] {
-            let made = Create3d { bind, last_level: 0, ..made(TARGET_BUFFER, 4096, 1, 1, 1) };
+            let made = Create3d { bind, last_level: 0, ..made(target::BUFFER, 4096, 1, 1, 1) };
             assert!(super::is_sane(&Known { made, backing: 4096 }, &region, None));
             assert_eq!(super::is_sane(&Known { made, backing: 4095 }, &region, None), !lies_there, "{bind}");
         }
@@ -261,7 +251,7 @@ mod tests {
     fn a_flat_one_has_neither_layers_nor_samples() {
         for target in 0..10 {
             let made = made(target, 8, 4, 1, 1);
-            assert_eq!(is_flat(&made), target == TARGET_2D || target == TARGET_RECT, "{target}");
+            assert_eq!(is_flat(&made), target == target::TEXTURE_2D || target == target::RECT, "{target}");
             assert!(!is_flat(&Create3d { nr_samples: 4, ..made }));
         }
     }

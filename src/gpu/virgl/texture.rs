@@ -16,17 +16,14 @@ use log::warn;
 use virglrenderer_sys::virgl_renderer_resource_create_args;
 
 use super::Refused;
-use super::bounds::{self, Known, Reading, TARGET_BUFFER};
+use super::bounds::{self, Known, Reading};
 use super::library::{RESOURCE_INFO_EXT_VERSION, ResourceInfoExt};
 use super::session::Session;
 use super::stream::Textures;
 use crate::gpu::backing::Backing;
-use crate::gpu::command::{Box3d, Create3d, Transfer3d};
+use crate::gpu::command::{Box3d, Create3d, FLAG_Y_0_TOP, Transfer3d, target};
 use crate::gpu::dmabuf::Dmabuf;
 use crate::vhost_proto::memory::MappedRegion;
-
-/// `VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP`: the first row is the top one.
-const FLAG_Y_0_TOP: u32 = 1 << 0;
 
 /// `VIRGL_FORMAT_R8_UNORM`.
 const FORMAT_BYTES: u32 = 64;
@@ -98,7 +95,7 @@ impl Texture {
             target: made.target,
             // A buffer is of bytes. The library counts one of another format in bytes when it is mapped, and in elements
             // when it is copied (0.10.4).
-            format: if made.target == TARGET_BUFFER { FORMAT_BYTES } else { made.format },
+            format: if made.target == target::BUFFER { FORMAT_BYTES } else { made.format },
             bind: made.bind,
             width: made.width,
             height: made.height,
@@ -131,11 +128,6 @@ impl Texture {
     /// Whether it is flat, and its texels have so many bytes.
     pub(super) fn is_flat_of(&self, bytes: u32) -> bool {
         self.is_flat() && self.made.width.checked_mul(bytes) == self.session.stride(self.id())
-    }
-
-    /// Whether the first row is the top one.
-    pub fn is_y_0_top(&self) -> bool {
-        self.made.flags & FLAG_Y_0_TOP != 0
     }
 
     /// Gives it a backing, in place of one that it has. A backing whose memory is gone is none.
@@ -277,7 +269,7 @@ impl Texture {
     /// There is no GPU, or it can't be exported, or not as one plane.
     pub(super) fn export(&self) -> Result<Dmabuf, Refused> {
         // Without a GPU, Mesa 22.3 crashes when it is asked.
-        if !self.session.has_node() || self.made.target == TARGET_BUFFER {
+        if !self.session.has_node() || self.made.target == target::BUFFER {
             return Err(Refused);
         }
         // SAFETY: it has no pointers. An export is of the current context's.
@@ -312,7 +304,7 @@ impl Texture {
             stride,
             fourcc: info.drm_fourcc.cast_unsigned(),
             modifier: layout.map(|(_, modifier)| modifier),
-            y_0_top: self.is_y_0_top(),
+            y_0_top: self.made.flags & FLAG_Y_0_TOP != 0,
         })
     }
 }

@@ -2,11 +2,15 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
 
 use super::layout::{self, AVAIL_NO_INTERRUPT, FLAGS, IDX, USED_NO_NOTIFY, need_event};
 use super::{Ring, Used};
 use crate::deadline::{Deadline, wait_any};
 use crate::error::{Error, Result};
+
+/// How long an interrupt may take that follows an element, on a machine that has much else to do.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// How a wait ended.
 enum Woken {
@@ -152,11 +156,18 @@ impl Ring {
         })
     }
 
-    /// The deadline passed without an interrupt, which is right only while fewer than `count` elements are there.
+    /// The deadline passed without an interrupt, which is right only while fewer than `count` elements are there; or where
+    /// they came just now, for an element is there before the interrupt that tells of it.
     pub(super) fn late(&mut self, count: u16) -> Result<Option<Used>> {
         let due = self.used.u16(IDX).wrapping_sub(self.used_idx) >= count;
         match self.poll_used()? {
-            Some(used) if due => Err(Error::fault(format!("{used:?} came without the interrupt that was asked for"))),
+            Some(used) if due => match self.sleep(Deadline::after(GRACE), None)? {
+                Woken::Late => Err(Error::fault(format!("{used:?} came without the interrupt that was asked for"))),
+                _ => {
+                    let _ = self.call.read();
+                    Ok(Some(used))
+                }
+            },
             Some(used) => Ok(Some(used)),
             None => Err(Error::TimedOut("used element")),
         }

@@ -135,6 +135,12 @@ fn a_lost_interrupt_is_told_from_a_slow_device() {
     assert!(matches!(ring.wait_used(Deadline::millis(5)), Err(Error::TimedOut(_))));
     device_uses(&ring, head, 0);
     assert!(matches!(ring.late(1), Err(Error::Fault(_))));
+    // One that comes a moment after its element is not lost.
+    let head = ring.add(&[segment(0, 1)], &[], Layout::Direct).unwrap();
+    ring.submit();
+    device_uses(&ring, head, 1);
+    ring.interrupt().unwrap();
+    assert_eq!(ring.late(1).unwrap().map(|used| used.head), Some(head));
 }
 
 #[test]
