@@ -51,7 +51,7 @@ help:
 	@echo 'make bench-vm   measure what a guest gets under a real QEMU'
 	@echo 'make install    PREFIX=/usr/local, DESTDIR, LIBEXECDIR, JSONDIR, PRIORITY; see the top of Makefile'
 	@echo 'make uninstall  with the same variables'
-	@echo 'make fuzz       TARGET=control (or session, chain, command, display, input) TIME=900, in seconds; see fuzz/README.md'
+	@echo 'make fuzz       TARGET=control (or session, chain, command, display, input, stream) TIME=900, in seconds; see fuzz/README.md'
 	@echo 'make fuzz-smoke each of FUZZ_TARGETS (all) for FUZZ_SECONDS=60; make fuzz-coverage: what the corpus reaches of the parsers'
 	@echo 'make deps       only set up (needs root if something is missing); make lint: only format and lints'
 
@@ -105,7 +105,7 @@ demo-3d: deps build
 
 # AddressSanitizer and libFuzzer on stable: RUSTC_BOOTSTRAP lets it take -Z options. With a nightly,
 # `cargo +nightly fuzz run TARGET` does the same.
-FUZZ_TARGETS = control session chain command display input
+FUZZ_TARGETS = control session chain command display input stream
 FUZZ_SECONDS ?= 60
 TARGET       ?= session
 TIME         ?= 900

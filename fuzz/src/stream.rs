@@ -1,0 +1,245 @@
+//! What SUBMIT_3D carries: streams for a 3D renderer, seen through by [`check`], and by a second reading that knows nothing
+//! of the first one.
+//!
+//! | bytes | |
+//! |---|---|
+//! | 1 | how many textures there are (low three bits), how many words are told (high two bits) |
+//! | … | textures: what they are of, then the numbers of [`texture`] |
+//! | … | commands: which, how many words (see [`command`]), and the words |
+//!
+//! What passes the check keeps the bounds, whatever else the check may know of. What is only transfers and sub contexts, and
+//! keeps the bounds, passes.
+
+use std::collections::BTreeSet;
+
+use vhost_seat::gpu::command::{Create3d, ResourceId};
+use vhost_seat::gpu::virgl::bounds::Known;
+use vhost_seat::gpu::virgl::stream::{MAX_SUB_CONTEXTS, SubContexts, Textures, check};
+
+use super::script::Script;
+
+/// Words of one run.
+const MAX_WORDS: usize = 20_000;
+
+/// Numbers of commands (`VIRGL_CCMD_*`), and of what transfers say.
+pub const NOP: u8 = 0;
+pub const INLINE_WRITE: u8 = 9;
+pub const BLIT: u8 = 16;
+pub const CREATE_SUB_CTX: u8 = 29;
+pub const DESTROY_SUB_CTX: u8 = 30;
+pub const SET_SHADER_IMAGES: u8 = 35;
+pub const TRANSFER: u8 = 43;
+pub const COPY_TRANSFER: u8 = 45;
+pub const RESOURCE_CREATE: u8 = 48;
+pub const TO_HOST: u32 = 1;
+pub const FROM_HOST: u32 = 2;
+
+/// Of how many words a command is: as many as it usually has.
+pub const USUAL: u8 = 0x40;
+/// Of how many words a command is: its head says one more than there are.
+pub const CUT: u8 = 0x80;
+
+/// The textures of a run. Their numbers are 1 and those after it.
+struct Made(Vec<(Known, Option<u32>)>);
+
+impl Made {
+    fn of(&self, id: u32) -> Option<&(Known, Option<u32>)> {
+        self.0.get((id as usize).checked_sub(1)?)
+    }
+}
+
+impl Textures for Made {
+    fn known(&self, id: u32) -> Option<Known> {
+        self.of(id).map(|(known, _)| *known)
+    }
+
+    fn stride(&self, id: u32) -> Option<u32> {
+        self.of(id).and_then(|(_, stride)| *stride)
+    }
+}
+
+/// One stream. Returns how many commands it has, if it passes.
+pub fn run(data: &[u8]) -> Option<usize> {
+    let mut script = Script::new(data);
+    let shape = script.u8();
+    let textures = Made((1..=u32::from(shape & 7)).map(|id| texture(id, &mut script)).collect());
+    let mut words = Vec::new();
+    let mut ends = vec![0];
+    while !script.is_empty() && words.len() < MAX_WORDS {
+        command(&mut script, &mut words);
+        ends.push(words.len());
+    }
+    let pairs: Vec<u64> = words.chunks(2).map(|pair| pair_of(pair[0], pair.get(1).copied().unwrap_or(0))).collect();
+    let told = match shape >> 6 {
+        0 | 1 => words.len() as u32,
+        2 => (words.len() as u32).saturating_sub(1),
+        _ => u32::MAX - u32::from(shape >> 3 & 7),
+    };
+    let passes = check(&pairs, told, &textures, SubContexts::default());
+    assert_eq!(passes, check(&pairs, told, &textures, SubContexts::default()), "it is asked again");
+    let commands = words.get(..told as usize).and_then(read);
+    let judged = commands.as_ref().map(|commands| judge(commands, &textures));
+    if passes.is_ok() {
+        assert_eq!(judged, Some(true), "{commands:?}");
+    }
+    if passes.is_err() && judged == Some(true) {
+        let plain = |number: &u8| {
+            [NOP, INLINE_WRITE, CREATE_SUB_CTX, DESTROY_SUB_CTX, TRANSFER, COPY_TRANSFER].contains(number)
+        };
+        let numbers: Vec<u8> = commands.iter().flatten().map(|(number, _)| *number).collect();
+        assert!(!numbers.iter().all(plain), "it keeps the bounds: {commands:?}");
+    }
+    if told as usize == words.len() && commands.is_some() {
+        in_parts(&words, &ends, &textures, passes.is_ok());
+    }
+    passes.ok().and_then(|_| commands).map(|commands| commands.len())
+}
+
+/// Cut between two commands, it passes in two parts, if and only if it does as a whole.
+fn in_parts(words: &[u32], ends: &[usize], textures: &Made, passes: bool) {
+    let middle = ends[ends.len() / 2];
+    let part = |words: &[u32], before: SubContexts| {
+        let pairs: Vec<u64> = words.chunks(2).map(|pair| pair_of(pair[0], pair.get(1).copied().unwrap_or(0))).collect();
+        check(&pairs, words.len() as u32, textures, before)
+    };
+    // An end within a command that told of more words than it got is none.
+    if read(&words[..middle]).is_some() {
+        let second = part(&words[..middle], SubContexts::default()).and_then(|after| part(&words[middle..], after));
+        assert_eq!(second.is_ok(), passes, "in parts");
+    }
+}
+
+/// Two words, as they lie in memory.
+fn pair_of(first: u32, second: u32) -> u64 {
+    let [a, b, c, d] = first.to_ne_bytes();
+    let [e, f, g, h] = second.to_ne_bytes();
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// A byte says what it is of, and whether its rows are known (bit 7); width, height, depth, array size, format, bytes of its
+/// backing; levels and samples in a byte; how it is bound.
+fn texture(id: u32, script: &mut Script<'_>) -> (Known, Option<u32>) {
+    let shape = script.u8();
+    let [width, height, depth, array_size, format, backing] = std::array::from_fn(|_| script.word());
+    let levels = script.u8();
+    let bind = [16, 1 << 17, 1 << 19, 8][usize::from(shape >> 4 & 3)];
+    let made = Create3d {
+        resource_id: ResourceId(id),
+        target: u32::from(shape & 15),
+        format,
+        bind,
+        width,
+        height,
+        depth,
+        array_size,
+        last_level: u32::from(levels & 15),
+        nr_samples: u32::from(levels >> 4),
+        flags: 0,
+    };
+    let stride = (shape & 0x80 != 0).then(|| width.saturating_mul(4));
+    (Known { made, backing: backing.into() }, stride)
+}
+
+/// Its number, how many words follow (the low six bits, or [`USUAL`]; [`CUT`]), each as [`Script::word`] has it.
+fn command(script: &mut Script<'_>, words: &mut Vec<u32>) {
+    let (number, shape) = (script.u8(), script.u8());
+    let usual = match number {
+        INLINE_WRITE => 12,
+        BLIT => 21,
+        CREATE_SUB_CTX | DESTROY_SUB_CTX => 1,
+        SET_SHADER_IMAGES => 7,
+        TRANSFER => 13,
+        COPY_TRANSFER => 14,
+        _ => 3,
+    };
+    let len = if shape & USUAL != 0 { usual } else { usize::from(shape & 63) };
+    let told = len + usize::from(shape & CUT != 0);
+    words.push(u32::from(number) | u32::from(shape & 1) << 8 | (told as u32) << 16);
+    words.extend((0..len).map(|_| script.word()));
+}
+
+/// The commands of a stream: their numbers, and their words. `None` for one that ends within a command.
+fn read(words: &[u32]) -> Option<Vec<(u8, &[u32])>> {
+    let mut commands = Vec::new();
+    let mut rest = words;
+    while let Some((head, after)) = rest.split_first() {
+        let [number, _, low, high] = head.to_le_bytes();
+        let (body, after) = after.split_at_checked(usize::from(u16::from_le_bytes([low, high])))?;
+        commands.push((number, body));
+        rest = after;
+    }
+    Some(commands)
+}
+
+/// Whether all of them keep the bounds.
+fn judge(commands: &[(u8, &[u32])], textures: &Made) -> bool {
+    let mut subs = BTreeSet::new();
+    commands.iter().all(|(number, body)| match *number {
+        RESOURCE_CREATE => false,
+        // Of both boxes, how many layers.
+        BLIT => [11, 20].iter().all(|at| body.get(*at).is_none_or(|layers| *layers < 4096)),
+        SET_SHADER_IMAGES => body.iter().skip(2).step_by(5).all(|format| *format < 300),
+        CREATE_SUB_CTX => body.first().is_some_and(|sub| {
+            if *sub != 0 {
+                subs.insert(*sub);
+            }
+            subs.len() <= MAX_SUB_CONTEXTS
+        }),
+        DESTROY_SUB_CTX => body
+            .first()
+            .inspect(|sub| {
+                subs.remove(*sub);
+            })
+            .is_some(),
+        INLINE_WRITE => body.len() >= 11 && transfer(body, 0, false, textures),
+        TRANSFER => {
+            body.len() >= 13
+                && [TO_HOST, FROM_HOST].contains(&body[12])
+                && transfer(body, body[11], body[12] == FROM_HOST, textures)
+        }
+        COPY_TRANSFER => {
+            body.len() >= 14 && textures.of(body[11]).is_some() && transfer(body, body[12], body[13] & 2 != 0, textures)
+        }
+        _ => true,
+    })
+}
+
+/// Whether a transfer lies within its texture, and the library has a right way to do it: in numbers that nothing overflows.
+fn transfer(body: &[u32], offset: u32, reads: bool, textures: &Made) -> bool {
+    let Some((Known { made, backing }, known_stride)) = textures.of(body[0]) else { return false };
+    let level = body[1];
+    if level > made.last_level {
+        return false;
+    }
+    let number = |at: usize| u128::from(body[at]);
+    let side = |side: u32| (u128::from(side) >> level).max(1);
+    let (buffer, volume) = (made.target == 0, made.target == 3);
+    let layers = if volume { side(made.depth) } else { u128::from(made.array_size).max(1) };
+    let sides = [side(made.width), side(made.height), layers];
+    let is_within = (0..3).all(|axis| {
+        let end = number(5 + axis) + number(8 + axis);
+        end <= sides[axis] && end < 1 << 31
+    });
+    if !is_within {
+        return false;
+    }
+    let [width, height, _] = sides;
+    let fits = |rows: u128| {
+        if buffer {
+            return u128::from(offset) + width < 1 << 32;
+        }
+        let row = if body[3] == 0 { rows } else { number(3) };
+        let layer = if body[4] == 0 { row * height } else { number(4) };
+        let end = u128::from(offset) + row * number(9) + layer * number(10).saturating_sub(1);
+        end < 1 << 32 && rows * height * layers < 1 << 32
+    };
+    // A texel of sixteen bytes is the largest; what is known of the first level's rows holds for each, but for a texel.
+    let is_small = fits(width * 16) || known_stride.is_some_and(|stride| fits((u128::from(stride) >> level) + 16));
+    let lies_in_backing = buffer && made.bind & (1 << 17 | 1 << 19) != 0;
+    let is_there = !lies_in_backing || number(5) + number(8) <= u128::from(*backing);
+    let is_compressed =
+        [105..=116, 143..=146, 226..=226, 255..=258, 269..=306].iter().any(|run| run.contains(&made.format));
+    // All layers at once are read only where the library has no layers, or takes blocks of them.
+    let is_read = made.nr_samples == 0 && (buffer || number(10) <= 1 || is_compressed && made.target != 4);
+    is_small && is_there && (!reads || is_read)
+}
