@@ -12,8 +12,8 @@
 
 use std::collections::BTreeSet;
 
-use vhost_seat::gpu::command::{Create3d, ResourceId};
-use vhost_seat::gpu::virgl::bounds::Known;
+use vhost_seat::gpu::command::{Box3d, Create3d, ResourceId, Transfer3d};
+use vhost_seat::gpu::virgl::bounds::{self, Known, Reading};
 use vhost_seat::gpu::virgl::stream::{MAX_SUB_CONTEXTS, SubContexts, Textures, check};
 
 use super::script::Script;
@@ -106,6 +106,12 @@ fn in_parts(words: &[u32], ends: &[usize], textures: &Made, passes: bool) {
     if read(&words[..middle]).is_some() {
         let second = part(&words[..middle], SubContexts::default()).and_then(|after| part(&words[middle..], after));
         assert_eq!(second.is_ok(), passes, "in parts");
+        // If the library fails in the first part, fewer sub contexts may be made after it, and nothing else changes.
+        let failed = part(&words[..middle], SubContexts::default())
+            .and_then(|after| part(&words[middle..], after.after_failure()));
+        let is_of_subs = |(number, _): &(u8, &[u32])| [CREATE_SUB_CTX, DESTROY_SUB_CTX].contains(number);
+        let of_subs = read(&words[..middle]).is_some_and(|commands| commands.iter().any(is_of_subs));
+        assert!(failed.is_ok() == passes || of_subs && passes, "after a failure");
     }
 }
 
@@ -214,6 +220,12 @@ fn transfer(body: &[u32], offset: u32, reads: bool, textures: &Made) -> bool {
     let number = |at: usize| u128::from(body[at]);
     let side = |side: u32| (u128::from(side) >> level).max(1);
     let (buffer, volume) = (made.target == 0, made.target == 3);
+    let is_compressed =
+        [105..=116, 143..=146, 226..=226, 255..=258, 269..=306].iter().any(|run| run.contains(&made.format));
+    // All layers at once are read only where the library has no layers, or takes blocks of them.
+    let is_read = made.nr_samples == 0 && (buffer || number(10) <= 1 || is_compressed && made.target != 4);
+    layer_by_layer(made, body, is_read, *known_stride);
+    layer_by_layer(made, body, is_read, None);
     let layers = if volume { side(made.depth) } else { u128::from(made.array_size).max(1) };
     let sides = [side(made.width), side(made.height), layers];
     let is_within = (0..3).all(|axis| {
@@ -237,9 +249,24 @@ fn transfer(body: &[u32], offset: u32, reads: bool, textures: &Made) -> bool {
     let is_small = fits(width * 16) || known_stride.is_some_and(|stride| fits((u128::from(stride) >> level) + 16));
     let lies_in_backing = buffer && made.bind & (1 << 17 | 1 << 19) != 0;
     let is_there = !lies_in_backing || number(5) + number(8) <= u128::from(*backing);
-    let is_compressed =
-        [105..=116, 143..=146, 226..=226, 255..=258, 269..=306].iter().any(|run| run.contains(&made.format));
-    // All layers at once are read only where the library has no layers, or takes blocks of them.
-    let is_read = made.nr_samples == 0 && (buffer || number(10) <= 1 || is_compressed && made.target != 4);
     is_small && is_there && (!reads || is_read)
+}
+
+/// How layers are read that are not read at once: not where they have samples or blocks, else as far apart as was said, or
+/// as they are where the length of their rows is known.
+fn layer_by_layer(made: &Create3d, body: &[u32], at_once: bool, stride: Option<u32>) {
+    let region = Box3d { x: body[5], y: body[6], z: body[7], width: body[8], height: body[9], depth: body[10] };
+    let [level, row, layer] = [body[1], body[3], body[4]];
+    let transfer =
+        Transfer3d { region, offset: 0, resource_id: made.resource_id, level, stride: row, layer_stride: layer };
+    let side = |side: u32| (u64::from(side) >> level).max(1);
+    let texel = stride.map(|stride| u64::from(stride / made.width.max(1)));
+    let row = if row == 0 { texel.map(|texel| texel * side(made.width)) } else { Some(row.into()) };
+    let apart = if layer == 0 { row.map(|row| row * side(made.height)) } else { row.map(|_| layer.into()) };
+    let expected = match bounds::reading(made, &transfer, stride) {
+        Some(Reading::Whole) => at_once,
+        Some(Reading::Layers(told)) => !at_once && made.nr_samples == 0 && apart == Some(told),
+        None => !at_once && (made.nr_samples > 0 || made.target == 4 || apart.is_none()),
+    };
+    assert!(expected, "{made:?}, {transfer:?}, rows of {stride:?}");
 }
