@@ -142,6 +142,7 @@ fn texture(id: u32, script: &mut Script<'_>) -> (Known, Option<u32>) {
         nr_samples: u32::from(levels >> 4),
         flags: 0,
     };
+    assert_eq!(bounds::is_flat(&made), [2, 5].contains(&made.target) && made.nr_samples == 0);
     let stride = (shape & 0x80 != 0).then(|| width.saturating_mul(4));
     (Known { made, backing: backing.into() }, stride)
 }
