@@ -195,6 +195,9 @@ pub fn session() -> Vec<Seed> {
         events,
         vec![op::TURNS, 7],
     ];
+    // What comes back has another name, and after it the device itself.
+    let other = [vec![op::PLUG, 0, op::TURNS, 1, op::PLUG, 0x7a, op::TURNS, 3], pulled_out[2].clone()];
+    let another = [&pulled_out[..2], &other, &pulled_out[3..]].concat();
     vec![
         seed("session", "screen", 12, screen(boots | boot::DISPLAY)),
         seed("session", "screen-small-rings", 12, screen(boots | boot::DISPLAY | boot::SMALL)),
@@ -213,6 +216,7 @@ pub fn session() -> Vec<Seed> {
         ),
         seed("session", "keyboard", 8, keyboard.concat()),
         seed("session", "keyboard-pulled-out", 4, pulled_out.concat()),
+        seed("session", "keyboard-exchanged", 4, another.concat()),
     ]
 }
 
@@ -346,17 +350,19 @@ pub fn input() -> Vec<Seed> {
     let slots = |values: [u8; 3]| answer(&values.map(|value| [value, 0, 0, 0]).concat());
     let (no_such, nothing) = (vec![0xf0], vec![0xf8]);
     // A touch screen of two slots: its place, name, serial number and ids; keys, axes, autorepeat, force feedback.
-    let answers = [
+    let described = [
         [answer(b"usb\0"), answer(b"A screen\0"), nothing, answer(&[3, 0, 1, 0, 2, 0, 3, 0]), answer(&[2])].concat(),
         answer(&[0x0a, 0, 0x30]),
         answer(&[&[0; 41][..], &[4]].concat()),
         answer(&[3, 0, 0, 0, 0, 0x80, 0x20, 2]),
-        no_such,
+        no_such.clone(),
         [0, 0, 1, 0, 0].map(|max| axis(0, max)).concat(),
-        // What is so now.
-        [axis(5, 0), axis(6, 0), axis(1, 1), slots([0x35, 20, 30]), slots([0x39, 7, 8])].concat(),
-    ]
-    .concat();
+    ];
+    // What is so now; a joystick has axes of these numbers, and no slots.
+    let [first, second, slot] = [axis(5, 0), axis(6, 0), axis(1, 1)];
+    let touches = [slots([0x35, 20, 30]), slots([0x39, 7, 8])].concat();
+    let answers = |of_slots: &[u8]| [&[4][..], &described.concat(), &first, &second, &slot, of_slots].concat();
+    let joystick = answers(&no_such);
     let lights = [[0x11, 0, 0, 0, 1, 0, 0, 0], [0x12, 0, 2, 0, 1, 0, 0, 0], [4, 0, 4, 0, 1, 0, 0, 0]].concat();
     let press = [0x11, 0x44, 1, 0];
     let release = [0x11, 0x44, 0, 0];
@@ -367,7 +373,8 @@ pub fn input() -> Vec<Seed> {
     let flood = [&[2 | 2 << 2][..], &[136], &[146, 255, 9], &[128, 3], &[146, 200, 3], &rest].concat();
     vec![
         seed("input", "config", 8, config),
-        seed("input", "answers", 6, [vec![4], answers].concat()),
+        seed("input", "answers", 6, answers(&touches)),
+        seed("input", "answers-of-a-joystick", 3, joystick),
         seed("input", "lights", 2, [&[1][..], &lights].concat()),
         seed("input", "life", 6, life),
         seed("input", "flood", 100, flood),
