@@ -151,11 +151,14 @@ fn expected(device: &Description, select: u8, subsel: u8) -> [u8; CONFIG_LEN] {
     space
 }
 
+/// An answer's bytes, and how many it is said to have.
+type Told = nix::Result<(Vec<u8>, usize)>;
+
 /// A node that answers anything: each answer begins with how many bytes of it there are, or with what else it is.
 struct Node<'a> {
     script: RefCell<Script<'a>>,
-    /// By the request's number: what came last, filled up to the room that there was, and how many bytes it is said to be.
-    told: RefCell<BTreeMap<u16, nix::Result<(Vec<u8>, usize)>>>,
+    /// By the request's number: what came last, filled up to the room that there was.
+    told: RefCell<BTreeMap<u16, Told>>,
 }
 
 impl Ask for Node<'_> {

@@ -92,7 +92,7 @@ pub fn run(data: &[u8]) -> Option<usize> {
     if told as usize == words.len() && commands.is_some() {
         in_parts(&words, &ends, &textures, passes.is_ok());
     }
-    passes.ok().and_then(|_| commands).map(|commands| commands.len())
+    passes.ok().and(commands).map(|commands| commands.len())
 }
 
 /// Cut between two commands, it passes in two parts, if and only if it does as a whole.
