@@ -19,7 +19,7 @@ use std::{fs, panic};
 /// A target and its body; what comes of a run is the body's own to judge.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     ("control", |data| {
         bodies::control::run(data);
     }),
@@ -35,6 +35,9 @@ const TARGETS: [Target; 6] = [
     }),
     ("input", |data| {
         bodies::input::run(data);
+    }),
+    ("stream", |data| {
+        bodies::stream::run(data);
     }),
 ];
 
@@ -91,6 +94,11 @@ fn display() {
 #[test]
 fn input() {
     replay("input");
+}
+
+#[test]
+fn stream() {
+    replay("stream");
 }
 
 #[test]
@@ -159,5 +167,12 @@ fn what_guests_do_with_an_input_device_is_answered() {
     for seed in seeds::input() {
         let good = bodies::input::run(&seed.bytes);
         assert!(good >= seed.good, "{}: {good}", seed.name);
+    }
+}
+
+#[test]
+fn streams_of_valid_commands_pass() {
+    for seed in seeds::stream() {
+        assert_eq!(bodies::stream::run(&seed.bytes), Some(seed.good), "{}", seed.name);
     }
 }

@@ -4,11 +4,12 @@
 //! The bytes are a request. What a response repeats of it is checked against the bytes themselves.
 
 use vhost_seat::gpu::command::{
-    Command, CreateBlob, DISPLAY_INFO_SIZE, DecodeError, EDID_MAX, EDID_SIZE, HEADER_SIZE, Head, Header, MAX_FIXED,
-    MAX_SCANOUTS, MEM_ENTRY_SIZE, MemEntry, SetScanoutBlob, Status, Transfer3d, encode_capset_info,
+    Command, Create3d, CreateBlob, DISPLAY_INFO_SIZE, DecodeError, EDID_MAX, EDID_SIZE, HEADER_SIZE, Head, Header,
+    MAX_FIXED, MAX_SCANOUTS, MEM_ENTRY_SIZE, MemEntry, SetScanoutBlob, Status, Transfer3d, encode_capset_info,
     encode_display_info, encode_edid, encode_header, encode_map_info, encode_uuid, kind, patch_header,
 };
 use vhost_seat::gpu::rect::Rect;
+use vhost_seat::gpu::texel;
 
 /// One request.
 pub fn run(data: &[u8]) {
@@ -38,6 +39,9 @@ fn decode(header: &Header, data: &[u8]) {
             let size = size.expect("a known command");
             assert!(size <= MAX_FIXED && data.len() >= size, "enough of it was there");
             assert_eq!(command.is_for_cursor(), header.kind >> 8 == 3);
+            if let Command::Create3d(made) = &command {
+                charge(made);
+            }
             let (words, padding) = fields(&command);
             assert_eq!(HEADER_SIZE + words.len() * 4, size, "{command:?}: every field is told");
             for (at, told) in words.into_iter().enumerate() {
@@ -46,6 +50,27 @@ fn decode(header: &Header, data: &[u8]) {
                 }
             }
         }
+    }
+}
+
+/// What a texture is charged for lies between its texels of a byte each and of 32 bytes each, rounded up.
+fn charge(made: &Create3d) {
+    let least = |side: u32, level: u32| (u128::from(side) >> level).max(1);
+    let texels = |size: u128, row: u128, rows: u128| -> u128 {
+        let levels = (0..=made.last_level.min(31)).map(|level| {
+            let [width, height, depth] = [made.width, made.height, made.depth].map(|side| least(side, level));
+            (width * size).next_multiple_of(row) * height.next_multiple_of(rows) * depth
+        });
+        let copies = u128::from(made.array_size.max(1)).saturating_mul(made.nr_samples.max(1).into());
+        levels.fold(0, u128::saturating_add).saturating_mul(copies)
+    };
+    let (low, high) = match made.target {
+        0 => (u128::from(made.width), u128::from(made.width)),
+        _ => (texels(1, 1, 1), texels(32, 64, 4)),
+    };
+    match texel::cost(made) {
+        Some(cost) => assert!((low..=high.saturating_add(4096)).contains(&cost.into()), "{made:?}: {cost}"),
+        None => assert!(high.saturating_add(4096) > u64::MAX.into(), "{made:?}"),
     }
 }
 

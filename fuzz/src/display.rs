@@ -16,6 +16,7 @@ use vhost_seat::gpu::command::{MAX_SCANOUTS, ScanoutId};
 use vhost_seat::gpu::dialog::{Answer, Dialog, Question, Told};
 use vhost_seat::gpu::display::wire::{DISPLAY_INFO_LEN, EDID_LEN, F_EDID, HEADER_LEN, Head, ReplyHeader};
 use vhost_seat::gpu::display::{Display, DisplayError, Reply};
+use vhost_seat::gpu::dmabuf::{DISPLAY_ORDER, Dmabuf, LINEAR};
 use vhost_seat::gpu::rect::Rect;
 use vhost_seat::reactor::Reactor;
 use vhost_seat::vhost_proto::device::Source;
@@ -292,10 +293,29 @@ impl Talk {
     }
 }
 
+thread_local! {
+    static BUFFER: Dmabuf = Dmabuf {
+        fd: fds::memfd(0).into(),
+        width: 640,
+        height: 480,
+        stride: 2560,
+        fourcc: DISPLAY_ORDER,
+        modifier: Some(LINEAR),
+        y_0_top: false,
+    };
+}
+
 /// The messages that are no questions have the sizes that they say they have.
 fn heads() {
     let rect = Rect { x: 1, y: 2, width: 3, height: 4 };
+    let [first, second] = BUFFER
+        .with(|buffer| [false, true].map(|dmabuf2| Head::dmabuf_scanout(1, buffer, &Rect::of_size(64, 48), dmabuf2)));
+    assert_eq!(second.bytes().len(), first.bytes().len() + 8, "a modifier");
     for (head, pixels) in [
+        (first, 0),
+        (second, 0),
+        (Head::dmabuf_release(1), 0),
+        (Head::dmabuf_update(1, &rect), 0),
         (Head::scanout(1, 2, 3), 0),
         (Head::update(1, &rect), 48),
         (Head::cursor_pos(1, 2, 3, true), 0),

@@ -1,11 +1,17 @@
 //! The input device without its rings: what a guest reads of the config space, what its lights do, and whether a guest
 //! that was told what [`Batch`] tells knows what the device knows.
 //!
-//! The first byte chooses: [`config`], [`lights`], or a [`Life`].
+//! The first byte chooses: [`config`], [`answers`], [`lights`], or a [`Life`].
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use nix::errno::Errno;
 
 use seat_frontend::input::{GuestInput, InputState, ids};
 use vhost_seat::input::batch::{Batch, Fed};
 use vhost_seat::input::config::{AxisInfo, Bitmap, CONFIG_LEN, Config, Description, Ids, PAYLOAD_LEN};
+use vhost_seat::input::describe::{Ask, Axes, describe as ask};
 use vhost_seat::input::lights::Lights;
 use vhost_seat::input::state::State;
 use vhost_seat::input::wire::{EVENT_LEN, Event, RECORD_LEN};
@@ -21,6 +27,7 @@ pub fn run(data: &[u8]) -> usize {
     let mut script = Script::new(data);
     let shape = script.u8();
     match shape & 3 {
+        0 if shape & 4 != 0 => answers(script),
         0 => config(&mut script),
         1 => lights(&mut script),
         _ => Life::new(shape).run(&mut script),
@@ -142,6 +149,102 @@ fn expected(device: &Description, select: u8, subsel: u8) -> [u8; CONFIG_LEN] {
     (space[0], space[1], space[2]) = (select, subsel, answer.len() as u8);
     space[8..8 + answer.len()].copy_from_slice(&answer);
     space
+}
+
+/// An answer's bytes, and how many it is said to have.
+type Told = nix::Result<(Vec<u8>, usize)>;
+
+/// A node that answers anything: each answer begins with how many bytes of it there are, or with what else it is.
+struct Node<'a> {
+    script: RefCell<Script<'a>>,
+    /// By the request's number: what came last, filled up to the room that there was.
+    told: RefCell<BTreeMap<u16, Told>>,
+}
+
+impl Ask for Node<'_> {
+    fn ask(&self, number: u16, answer: &mut [u8]) -> nix::Result<usize> {
+        let mut script = self.script.borrow_mut();
+        let mut fill = |script: &mut Script<'_>, len: u8| {
+            let bytes = script.bytes(usize::from(len).min(answer.len()));
+            answer[..bytes.len()].copy_from_slice(bytes);
+            bytes.len()
+        };
+        let told = match script.u8() {
+            len @ 0..0xe0 => Ok(fill(&mut script, len)),
+            // It says that there were more bytes, or fewer.
+            0xe0..0xf0 => {
+                let len = script.u8();
+                fill(&mut script, len);
+                Ok(script.word() as usize)
+            }
+            0xf0..0xf8 => Err(Errno::EINVAL),
+            0xf8..0xfc => Err(Errno::ENOENT),
+            _ => Err(Errno::ENODEV),
+        };
+        self.told.borrow_mut().insert(number, told.map(|len| (answer.to_vec(), len)));
+        told
+    }
+}
+
+/// A node that answers anything, and a guest that is told of it: the description has what was answered, a guest gets what
+/// was announced.
+fn answers(script: Script<'_>) -> usize {
+    let (properties, bits, axis) = (0x09, 0x20, 0x40);
+    let node = Node { script: RefCell::new(script), told: RefCell::default() };
+    let described = ask(&node);
+    let told = node.told.take();
+    let said = |number: u16| told.get(&number).and_then(|answer| answer.as_ref().ok());
+    // What ends at a zero within what was said to be there; what is not there is empty.
+    let text = |number: u16| match told.get(&number) {
+        Some(Ok((bytes, len))) => bytes[..*len.min(&bytes.len())]
+            .split(|byte| *byte == 0)
+            .map(<[u8]>::to_vec)
+            .next()
+            .filter(|text| text.len() < *len.min(&bytes.len())),
+        Some(Err(Errno::ENOENT)) => Some(Vec::new()),
+        _ => None,
+    };
+    let is_good = |number: u16| match number {
+        0x06..=0x08 => text(number).is_some(),
+        0x21..=0x3f => said(number).is_some() || told[&number] == Err(Errno::EINVAL),
+        _ => said(number).is_some(),
+    };
+    assert_eq!(described.is_ok(), told.keys().all(|number| is_good(*number)), "{described:?}, {told:?}");
+    let Ok(device) = described else { return 0 };
+    assert_eq!(Some(&device.name), text(0x06).as_ref());
+    assert_eq!(Some(&device.serial), text(0x08).as_ref());
+    let bit = |number: u16, code: u16| {
+        said(number)
+            .and_then(|(bytes, _)| bytes.get(usize::from(code / 8)))
+            .is_some_and(|byte| byte >> (code % 8) & 1 == 1)
+    };
+    for code in 0..1024 {
+        assert_eq!(device.properties.has(code), bit(properties, code));
+        for (kind, codes) in (0u16..).zip(device.codes.iter()) {
+            let wanted = match kind {
+                0 => false,
+                0x14 => code < 2,
+                _ => bit(bits + kind, code),
+            };
+            assert_eq!(codes.has(code), bit(bits, kind) && wanted, "{kind} {code}");
+        }
+    }
+    for code in (0..0x40).filter(|code| announced(&device, events::EV_ABS, *code)) {
+        let (bytes, _) = said(axis + code).expect("it was asked");
+        let AxisInfo { min, max, fuzz, flat, resolution } = device.axes[usize::from(code)];
+        assert_eq!(bytes[4..], [min, max, fuzz, flat, resolution].map(i32::to_ne_bytes).concat());
+    }
+    let mut axes = Axes::new(&device);
+    let mut batch = Batch::new(&device);
+    batch.set_present(true);
+    let _ = batch.look(|state| axes.look(&node, state));
+    let mut events = 0;
+    while let Some(event) = batch.upcoming() {
+        assert!(event == Event::REPORT || announced(&device, event.kind, event.code), "{event:?}");
+        batch.delivered();
+        events += 1;
+    }
+    events
 }
 
 /// Status events of eight bytes each: only lights and sounds that the device has are for it.

@@ -28,3 +28,4 @@ pub mod input;
 mod node;
 mod script;
 pub mod session;
+pub mod stream;

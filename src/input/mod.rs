@@ -14,7 +14,7 @@ mod announced;
 pub mod batch;
 pub mod codes;
 pub mod config;
-mod describe;
+pub mod describe;
 pub mod evdev;
 mod handover;
 mod hold;

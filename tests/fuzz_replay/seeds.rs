@@ -7,7 +7,7 @@ use seat_frontend::gpu::{Command, Fence, Head, MemEntry, Rect, format};
 use seat_frontend::memory::RegionSpec;
 
 use super::bodies::session::{boot, op};
-use super::bodies::{chain as chains, control as controls};
+use super::bodies::{chain as chains, control as controls, stream as streams};
 
 /// A seed, and how many good things come of it: messages taken, answers, events.
 pub struct Seed {
@@ -18,7 +18,7 @@ pub struct Seed {
 }
 
 pub fn all() -> Vec<Seed> {
-    [control(), session(), chain(), command(), display(), input()].into_iter().flatten().collect()
+    [control(), session(), chain(), command(), display(), input(), stream()].into_iter().flatten().collect()
 }
 
 fn seed(target: &'static str, name: &'static str, good: usize, bytes: Vec<u8>) -> Seed {
@@ -195,6 +195,9 @@ pub fn session() -> Vec<Seed> {
         events,
         vec![op::TURNS, 7],
     ];
+    // What comes back has another name, and after it the device itself.
+    let other = [vec![op::PLUG, 0, op::TURNS, 1, op::PLUG, 0x7a, op::TURNS, 3], pulled_out[2].clone()];
+    let another = [&pulled_out[..2], &other, &pulled_out[3..]].concat();
     vec![
         seed("session", "screen", 12, screen(boots | boot::DISPLAY)),
         seed("session", "screen-small-rings", 12, screen(boots | boot::DISPLAY | boot::SMALL)),
@@ -213,6 +216,7 @@ pub fn session() -> Vec<Seed> {
         ),
         seed("session", "keyboard", 8, keyboard.concat()),
         seed("session", "keyboard-pulled-out", 4, pulled_out.concat()),
+        seed("session", "keyboard-exchanged", 4, another.concat()),
     ]
 }
 
@@ -341,6 +345,24 @@ pub fn input() -> Vec<Seed> {
         config.extend([1, 0, 136]);
     }
     config.extend([2, 0, 0, 1, 2, 8]);
+    let answer = |bytes: &[u8]| [&[bytes.len() as u8], bytes].concat();
+    let axis = |value: u8, max: u8| answer(&[[value, 0, 0, 0], [0; 4], [max, 0, 0, 0]].concat());
+    let slots = |values: [u8; 3]| answer(&values.map(|value| [value, 0, 0, 0]).concat());
+    let (no_such, nothing) = (vec![0xf0], vec![0xf8]);
+    // A touch screen of two slots: its place, name, serial number and ids; keys, axes, autorepeat, force feedback.
+    let described = [
+        [answer(b"usb\0"), answer(b"A screen\0"), nothing, answer(&[3, 0, 1, 0, 2, 0, 3, 0]), answer(&[2])].concat(),
+        answer(&[0x0a, 0, 0x30]),
+        answer(&[&[0; 41][..], &[4]].concat()),
+        answer(&[3, 0, 0, 0, 0, 0x80, 0x20, 2]),
+        no_such.clone(),
+        [0, 0, 1, 0, 0].map(|max| axis(0, max)).concat(),
+    ];
+    // What is so now; a joystick has axes of these numbers, and no slots.
+    let [first, second, slot] = [axis(5, 0), axis(6, 0), axis(1, 1)];
+    let touches = [slots([0x35, 20, 30]), slots([0x39, 7, 8])].concat();
+    let answers = |of_slots: &[u8]| [&[4][..], &described.concat(), &first, &second, &slot, of_slots].concat();
+    let joystick = answers(&no_such);
     let lights = [[0x11, 0, 0, 0, 1, 0, 0, 0], [0x12, 0, 2, 0, 1, 0, 0, 0], [4, 0, 4, 0, 1, 0, 0, 0]].concat();
     let press = [0x11, 0x44, 1, 0];
     let release = [0x11, 0x44, 0, 0];
@@ -351,8 +373,93 @@ pub fn input() -> Vec<Seed> {
     let flood = [&[2 | 2 << 2][..], &[136], &[146, 255, 9], &[128, 3], &[146, 200, 3], &rest].concat();
     vec![
         seed("input", "config", 8, config),
+        seed("input", "answers", 6, answers(&touches)),
+        seed("input", "answers-of-a-joystick", 3, joystick),
         seed("input", "lights", 2, [&[1][..], &lights].concat()),
         seed("input", "life", 6, life),
         seed("input", "flood", 100, flood),
+    ]
+}
+
+// Streams for a 3D renderer.
+
+/// A picture of 16 by 8, an array of three of them of two levels, a buffer of 4096 bytes, a compressed array.
+const TEXTURES: [[u8; 8]; 4] = [
+    [2, 16, 8, 1, 1, 1, 0xf6, 0],
+    [0x87, 16, 8, 1, 3, 1, 0xf6, 1],
+    [0x10, 0xf6, 1, 1, 1, 64, 0xf6, 0],
+    [7, 16, 8, 1, 3, 105, 0xf6, 0],
+];
+
+fn textures() -> Vec<u8> {
+    [&[TEXTURES.len() as u8], TEXTURES.as_flattened()].concat()
+}
+
+pub fn stream() -> Vec<Seed> {
+    use streams::{
+        BIND_SHADER, BLIT, COPY_TRANSFER, CREATE_OBJECT, CREATE_SUB_CTX, DESTROY_SUB_CTX, FROM_HOST, INLINE_WRITE,
+        LINK_SHADER, NOP, SET_ATOMIC_BUFFERS, SET_SHADER_BUFFERS, SET_SHADER_IMAGES, SET_SUB_CTX, SET_UNIFORM_BUFFER,
+        TO_HOST, TRANSFER, USUAL,
+    };
+    let [to_host, from_host] = [TO_HOST, FROM_HOST].map(|direction| direction as u8);
+    let whole = [0, 0, 0, 16, 8, 1];
+    let region = |texture: u8, level: u8, at: [u8; 6]| [&[texture, level, 0, 0, 0][..], &at].concat();
+    let command = |number: u8, words: &[u8]| [&[number, words.len() as u8][..], words].concat();
+    let transfer = |texture: u8, at: [u8; 6], direction: u8| {
+        command(TRANSFER, &[region(texture, 0, at), vec![0, direction]].concat())
+    };
+    let transfers = [
+        transfer(1, whole, to_host),
+        transfer(1, whole, from_host),
+        transfer(2, [0, 0, 0, 16, 8, 3], to_host),
+        transfer(2, [0, 0, 2, 16, 8, 1], from_host),
+        transfer(4, [0, 0, 0, 16, 8, 3], from_host),
+        command(INLINE_WRITE, &[region(2, 1, [0, 0, 1, 8, 4, 1]), vec![7; 8]].concat()),
+        command(INLINE_WRITE, &[region(3, 0, [100, 0, 0, 32, 1, 1]), vec![7; 8]].concat()),
+        command(COPY_TRANSFER, &[region(1, 0, whole), vec![3, 0, 0]].concat()),
+        command(COPY_TRANSFER, &[region(1, 0, whole), vec![3, 64, 2]].concat()),
+    ];
+    let subs = [
+        vec![CREATE_SUB_CTX, USUAL, 1, CREATE_SUB_CTX, USUAL, 2, DESTROY_SUB_CTX, USUAL, 1],
+        (2..18).flat_map(|number| [CREATE_SUB_CTX, USUAL, number]).collect(),
+    ];
+    let mut boxes = [1; 21];
+    (boxes[11], boxes[20]) = (2, 3);
+    let drawing = [
+        command(NOP, &[]),
+        command(BLIT, &boxes),
+        command(SET_SHADER_IMAGES, &[0, 0, 1, 1, 0, 0, 1, 64, 1, 0, 0, 2]),
+        // Clears a surface.
+        command(7, &[4, 0, 0, 0, 0, 0, 0, 0]),
+    ];
+    let slots = [
+        command(SET_UNIFORM_BUFFER, &[1, 3, 0, 64, 3]),
+        command(SET_ATOMIC_BUFFERS, &[31, 0, 4, 3]),
+        command(CREATE_SUB_CTX, &[5]),
+        command(SET_SHADER_BUFFERS, &[5, 30, 0, 64, 3, 64, 64, 3]),
+        command(SET_SHADER_IMAGES, &[0, 0, 1, 1, 0, 0, 1, 64, 1, 0, 0, 3]),
+        command(SET_SUB_CTX, &[0]),
+        command(SET_UNIFORM_BUFFER, &[1, 3, 0, 0, 0]),
+        command(SET_SUB_CTX, &[9]),
+    ];
+    // Of a text of twelve bytes, four from there on.
+    let go_on = |from: u8| [&[CREATE_OBJECT, 6, 7, 1, 0xff, from, 0, 0, 0x80, 20, 0][..], b"A"].concat();
+    let shaders = [
+        command(CREATE_OBJECT, b"\x07\x01\x0c\x14\0A"),
+        command(BIND_SHADER, &[8, 1]),
+        go_on(4),
+        command(SET_SUB_CTX, &[0]),
+        go_on(8),
+        command(BIND_SHADER, &[7, 1]),
+        command(LINK_SHADER, &[0, 7, 0, 0, 0, 0]),
+        command(CREATE_OBJECT, b"\x08\x05\x04\x14\x09A"),
+    ];
+    let with_textures = |commands: Vec<u8>| [textures(), commands].concat();
+    vec![
+        seed("stream", "transfers", transfers.len(), with_textures(transfers.concat())),
+        seed("stream", "sub-contexts", 19, with_textures(subs.concat())),
+        seed("stream", "drawing", drawing.len(), with_textures(drawing.concat())),
+        seed("stream", "slots", slots.len(), with_textures(slots.concat())),
+        seed("stream", "shaders", shaders.len(), with_textures(shaders.concat())),
     ]
 }

@@ -9,12 +9,12 @@
 //! `library` loads the functions and `session` calls most of them; `texture`, `messages` and `node` are what else is unsafe
 //! or opens something. `bounds` says which transfers the library is not asked for, `stream` which commands.
 
-mod bounds;
+pub mod bounds;
 mod library;
 mod messages;
 mod node;
 mod session;
-mod stream;
+pub mod stream;
 mod texture;
 
 use std::ffi::CString;

@@ -14,6 +14,7 @@ mod words;
 
 use self::shaders::Shaders;
 use self::slots::Slots;
+pub use self::subs::MAX_SUB_CONTEXTS;
 use self::subs::SubContexts;
 use self::words::{Commands, Words};
 use super::Refused;
@@ -78,7 +79,7 @@ struct State {
 }
 
 /// A stream that may be given to the library, and what follows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
     words: usize,
     after: State,
