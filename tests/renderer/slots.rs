@@ -25,9 +25,12 @@ fn submit(renderer: &mut Renderer, stream: &Stream) -> Result<(), Refused> {
     renderer.submit(1, &mut words, len)
 }
 
+/// A buffer of zeroes.
 fn shader_buffer(renderer: &mut Renderer, id: u32) -> Texture {
-    let texture = renderer.create_texture(&Create3d { bind: BIND_SHADER_BUFFER, ..buffer(id, 4096) }).unwrap();
+    let mut texture = renderer.create_texture(&Create3d { bind: BIND_SHADER_BUFFER, ..buffer(id, 4096) }).unwrap();
     renderer.attach_resource(1, &texture);
+    texture.attach(&backing(&memory(), &[(0, 4096)]));
+    renderer.transfer_to_host(0, &texture, &transfer([0, 0, 0, 4096, 1, 1])).unwrap();
     texture
 }
 
