@@ -1,14 +1,14 @@
-//! What SUBMIT_3D carries: streams for a 3D renderer, seen through by [`check`], and by a second reading that knows nothing
-//! of the first one.
+//! What SUBMIT_3D carries: the streams of a context, seen through by a [`Context`], and by a second reading that knows nothing
+//! of the first one; with a library that does them, or fails.
 //!
 //! | bytes | |
 //! |---|---|
-//! | 1 | how many textures there are (low three bits), how many words are told (high two bits) |
+//! | 1 | how many textures there are (low three bits) |
 //! | … | textures: what they are of, then the numbers of [`texture`] |
-//! | … | commands: which, how many words (see [`command`]), and the words |
+//! | … | commands: which, how many words (see [`command`]), and the words; or the end of a stream, see [`end`] |
 //!
-//! What passes the check keeps the bounds, and what keeps the bounds passes. A texture that goes is taken out of the slots
-//! that the second reading finds it in.
+//! What passes keeps the bounds, whatever else the check may know of. What is only of commands that are known here, and
+//! keeps the bounds, passes. A texture that was released is in no slot of the library's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,13 +18,14 @@ use vhost_seat::gpu::virgl::stream::{Context, MAX_SUB_CONTEXTS, Textures};
 
 use super::script::Script;
 
-/// Words of one run.
+/// Words of one stream, and streams of one run.
 const MAX_WORDS: usize = 20_000;
+const MAX_STREAMS: usize = 200;
 
 /// Numbers of commands (`VIRGL_CCMD_*`), and of what transfers say.
 pub const NOP: u8 = 0;
-pub const INLINE_WRITE: u8 = 9;
 pub const CREATE_OBJECT: u8 = 1;
+pub const INLINE_WRITE: u8 = 9;
 pub const BLIT: u8 = 16;
 pub const SET_UNIFORM_BUFFER: u8 = 27;
 pub const SET_SUB_CTX: u8 = 28;
@@ -38,15 +39,46 @@ pub const TRANSFER: u8 = 43;
 pub const COPY_TRANSFER: u8 = 45;
 pub const RESOURCE_CREATE: u8 = 48;
 pub const LINK_SHADER: u8 = 52;
-/// `VIRGL_OBJECT_SHADER`.
-const SHADER: u32 = 4;
 pub const TO_HOST: u32 = 1;
 pub const FROM_HOST: u32 = 2;
+
+/// Those of which everything is known here that a check may know.
+const PLAIN: [u8; 15] = [
+    NOP,
+    CREATE_OBJECT,
+    INLINE_WRITE,
+    BLIT,
+    SET_UNIFORM_BUFFER,
+    SET_SUB_CTX,
+    CREATE_SUB_CTX,
+    DESTROY_SUB_CTX,
+    BIND_SHADER,
+    SET_SHADER_BUFFERS,
+    SET_SHADER_IMAGES,
+    SET_ATOMIC_BUFFERS,
+    TRANSFER,
+    COPY_TRANSFER,
+    LINK_SHADER,
+];
 
 /// Of how many words a command is: as many as it usually has.
 pub const USUAL: u8 = 0x40;
 /// Of how many words a command is: its head says one more than there are.
 pub const CUT: u8 = 0x80;
+
+/// What a byte says that comes where a command may come: the stream ends, and
+pub mod end {
+    /// the library does it;
+    pub const DONE: u8 = 0xf0;
+    /// the library fails after some of its commands, whose number follows;
+    pub const FAILS: u8 = 0xf8;
+    /// fewer words are told than there are;
+    pub const SHORT: u8 = 0xfa;
+    /// far more words are told than there are;
+    pub const LONG: u8 = 0xfb;
+    /// the library does it, and then a texture goes, whose number follows.
+    pub const RELEASE: u8 = 0xfc;
+}
 
 /// The textures of a run. Their numbers are 1 and those after it.
 struct Made(Vec<(Known, Option<u32>)>);
@@ -67,63 +99,221 @@ impl Textures for Made {
     }
 }
 
-/// One stream. Returns how many commands it has, if it passes.
-pub fn run(data: &[u8]) -> Option<usize> {
+/// A command: its number, what kind of object it is of, its words.
+type Command<'a> = (u8, u8, &'a [u32]);
+
+/// The streams of one context. Returns how many commands passed.
+pub fn run(data: &[u8]) -> usize {
     let mut script = Script::new(data);
-    let shape = script.u8();
-    let textures = Made((1..=u32::from(shape & 7)).map(|id| texture(id, &mut script)).collect());
-    let mut words = Vec::new();
-    let mut ends = vec![0];
-    while !script.is_empty() && words.len() < MAX_WORDS {
-        command(&mut script, &mut words);
-        ends.push(words.len());
-    }
-    let pairs = pairs_of(&words);
-    let told = match shape >> 6 {
-        0 | 1 => words.len() as u32,
-        2 => (words.len() as u32).saturating_sub(1),
-        _ => u32::MAX - u32::from(shape >> 3 & 7),
-    };
+    let textures = Made((1..=u32::from(script.u8() & 7)).map(|id| texture(id, &mut script)).collect());
     let mut context = Context::default();
-    let passes = context.check(&pairs, told, &textures);
-    assert_eq!(passes, context.check(&pairs, told, &textures), "it is asked again");
-    let commands = words.get(..told as usize).and_then(read);
-    let mut model = Model::default();
-    let judged =
-        commands.as_ref().is_some_and(|commands| commands.iter().all(|command| model.command(command, &textures)));
-    assert_eq!(passes.is_ok(), judged, "{commands:?}");
-    if let Ok(stream) = passes {
-        context.follow(stream, &pairs);
-        model.all_go(&mut context);
+    let mut rules = Rules::default();
+    let mut library = Library::default();
+    let mut passed = 0;
+    for _ in 0..MAX_STREAMS {
+        if script.is_empty() {
+            break;
+        }
+        let mut words = Vec::new();
+        let end = stream(&mut script, &mut words);
+        let told = match end {
+            end::SHORT => (words.len() as u32).saturating_sub(1),
+            end::LONG => u32::MAX - words.len() as u32,
+            _ => words.len() as u32,
+        };
+        let pairs: Vec<u64> = words.chunks(2).map(|pair| pair_of(pair[0], pair.get(1).copied().unwrap_or(0))).collect();
+        let checked = context.check(&pairs, told, &textures);
+        let commands = words.get(..told as usize).and_then(read);
+        let after = commands.as_ref().and_then(|commands| rules.after(commands, &textures));
+        let Ok(checked) = checked else {
+            let is_plain = commands.iter().flatten().all(|(number, ..)| PLAIN.contains(number));
+            assert!(after.is_none() || !is_plain, "it keeps the bounds: {commands:?}");
+            continue;
+        };
+        let commands = commands.expect("whole commands");
+        let (after, is_fragile) = after.unwrap_or_else(|| panic!("it does not keep the bounds: {commands:?}"));
+        passed += commands.len();
+        if let end::FAILS | 0xf9 = end {
+            let done = usize::from(script.u8()).min(commands.len());
+            library.take(&commands[..done]);
+            context.doubt(checked);
+            rules.is_lost |= is_fragile;
+        } else {
+            library.take(&commands);
+            context.follow(checked, &pairs);
+            rules = after;
+        }
+        // One that nobody knows any more does nothing any more.
+        if end >= end::RELEASE && !rules.is_lost {
+            release(u32::from(script.u8() & 7).max(1), &mut context, &mut library);
+        }
     }
-    if told as usize == words.len() && commands.is_some() {
-        in_parts(&words, &ends, &textures, judged);
-    }
-    passes.ok().and(commands).map(|commands| commands.len())
+    passed
 }
 
-/// Cut between two commands, it passes in two parts, if and only if it does as a whole.
-fn in_parts(words: &[u32], ends: &[usize], textures: &Made, passes: bool) {
-    let (first, second) = words.split_at(ends[ends.len() / 2]);
-    // An end within a command that told of more words than it got is none.
-    let Some(commands) = read(first) else { return };
-    let [first, second] = [first, second].map(|words| (pairs_of(words), words.len() as u32));
-    let (mut whole, mut failed) = (Context::default(), Context::default());
-    let Ok(stream) = whole.check(&first.0, first.1, textures) else {
-        assert!(!passes, "in parts");
-        return;
+/// Commands up to the end of a stream, which is said.
+fn stream(script: &mut Script<'_>, words: &mut Vec<u32>) -> u8 {
+    while !script.is_empty() && words.len() < MAX_WORDS {
+        match script.u8() {
+            end @ end::DONE.. => return end,
+            number => command(number, script, words),
+        }
+    }
+    end::DONE
+}
+
+/// A texture goes: then it is in no slot, and the library goes on where it was.
+fn release(texture: u32, context: &mut Context, library: &mut Library) {
+    let (pairs, dwords) = context.release(texture);
+    let words: Vec<u32> = pairs.iter().flat_map(|pair| words_of(*pair)).take(dwords as usize).collect();
+    assert_eq!(words.len(), dwords as usize);
+    let (current, before) = (library.current, library.slots.clone());
+    library.take(&read(&words).expect("whole commands"));
+    assert_eq!(library.current, current, "commands that follow are for another sub context");
+    assert!(!library.slots.values().any(|there| *there == texture), "{texture} is still in {:?}", library.slots);
+    assert!(library.slots.iter().all(|(slot, there)| before.get(slot) == Some(there)), "something else comes in");
+}
+
+/// What a check is to know of a context, and no more: the sub contexts, the one that commands are for, and the shader of which
+/// more is to come (number, stage, words that are there, words that there will be).
+#[derive(Clone, Default)]
+struct Rules {
+    subs: BTreeSet<u32>,
+    current: u32,
+    unfinished: Option<(u32, u32, u64, u64)>,
+    is_lost: bool,
+}
+
+impl Rules {
+    /// What there is after these commands, if all of them keep the bounds; and whether they change anything of it.
+    fn after(&self, commands: &[Command<'_>], textures: &Made) -> Option<(Rules, bool)> {
+        let (mut after, mut is_fragile) = (self.clone(), false);
+        if self.is_lost {
+            return None;
+        }
+        for command in commands {
+            let before = (after.subs.clone(), after.current, after.unfinished);
+            if !after.judge(command, textures) {
+                return None;
+            }
+            is_fragile |= before != (after.subs.clone(), after.current, after.unfinished);
+        }
+        Some((after, is_fragile))
+    }
+
+    fn judge(&mut self, command: &Command<'_>, textures: &Made) -> bool {
+        let &(number, kind, body) = command;
+        let is_whole = |handle: &u32| self.unfinished.is_none_or(|(open, ..)| open != *handle);
+        match number {
+            RESOURCE_CREATE => false,
+            CREATE_OBJECT if kind == 4 => self.shader(body).is_some(),
+            BIND_SHADER => body.first().is_none_or(is_whole),
+            LINK_SHADER => body.iter().all(is_whole),
+            // Of both boxes, how many layers.
+            BLIT => [11, 20].iter().all(|at| body.get(*at).is_none_or(|layers| *layers < 4096)),
+            SET_SHADER_IMAGES => {
+                body.iter().skip(2).step_by(5).all(|format| *format < 300) && slots(number, body).iter().all(is_a_slot)
+            }
+            SET_UNIFORM_BUFFER | SET_SHADER_BUFFERS | SET_ATOMIC_BUFFERS => slots(number, body).iter().all(is_a_slot),
+            SET_SUB_CTX | CREATE_SUB_CTX | DESTROY_SUB_CTX => body.first().is_some_and(|sub| {
+                switch(number, *sub, &mut self.subs, &mut self.current);
+                self.subs.len() <= MAX_SUB_CONTEXTS
+            }),
+            INLINE_WRITE => body.len() >= 11 && transfer(body, 0, false, textures),
+            TRANSFER => {
+                body.len() >= 13
+                    && [TO_HOST, FROM_HOST].contains(&body[12])
+                    && transfer(body, body[11], body[12] == FROM_HOST, textures)
+            }
+            COPY_TRANSFER => {
+                body.len() >= 14
+                    && textures.of(body[11]).is_some()
+                    && transfer(body, body[12], body[13] & 2 != 0, textures)
+            }
+            _ => true,
+        }
+    }
+
+    /// A shader, or the next part of one. `None` where it is not the next one.
+    fn shader(&mut self, body: &[u32]) -> Option<()> {
+        let (&[handle, stage, length, _, outputs], rest) = body.split_first_chunk::<5>()?;
+        let streamed = if outputs == 0 || stage == 5 { 0 } else { 4 + 2 * u64::from(outputs) };
+        let text = (rest.len() as u64).checked_sub(streamed)?;
+        let (is_next, length) = (length >> 31 == 1, u64::from(length & !(1 << 31)));
+        let (there, whole) = match self.unfinished.take() {
+            None if !is_next => (text, length.div_ceil(4)),
+            Some((open, of, there, whole))
+                if is_next && (open, of) == (handle, stage) && length == there * 4 && text > 0 =>
+            {
+                if there + text > whole {
+                    return None;
+                }
+                (there + text, whole)
+            }
+            _ => return None,
+        };
+        self.unfinished = (there < whole).then_some((handle, stage, there, whole));
+        Some(())
+    }
+}
+
+/// The slots that a command fills: of which kind, the stage, which one, the texture.
+fn slots(number: u8, body: &[u32]) -> Vec<(u8, u32, u64, u32)> {
+    let (has_stage, words) = match number {
+        SET_UNIFORM_BUFFER | SET_SHADER_BUFFERS => (true, 3),
+        SET_SHADER_IMAGES => (true, 5),
+        SET_ATOMIC_BUFFERS => (false, 3),
+        _ => return Vec::new(),
     };
-    whole.follow(stream, &first.0);
-    assert_eq!(whole.check(&second.0, second.1, textures).is_ok(), passes, "in parts");
-    // If the library fails in the first part, the context may be lost by what that makes and ends, and else nothing changes.
-    failed.doubt(stream);
-    let is_fragile = |(number, ..): &Command<'_>| [CREATE_OBJECT, CREATE_SUB_CTX, DESTROY_SUB_CTX].contains(number);
-    let passes_then = failed.check(&second.0, second.1, textures).is_ok();
-    assert!(passes_then == passes || commands.iter().any(is_fragile), "after a failure");
+    let (stage, rest) = if has_stage { body.split_first().unwrap_or((&0, &[])) } else { (&0, body) };
+    let (first, rest) = rest.split_first().unwrap_or((&0, &[]));
+    let filled = rest.chunks_exact(words).zip(u64::from(*first)..);
+    filled.map(|(words, slot)| (number, *stage, slot, words[words.len() - 1])).collect()
 }
 
-fn pairs_of(words: &[u32]) -> Vec<u64> {
-    words.chunks(2).map(|pair| pair_of(pair[0], pair.get(1).copied().unwrap_or(0))).collect()
+fn is_a_slot((_, stage, slot, _): &(u8, u32, u64, u32)) -> bool {
+    *stage < 6 && *slot < 32
+}
+
+/// A command about sub context `sub`: which there are after it, and which one commands are for.
+fn switch(number: u8, sub: u32, subs: &mut BTreeSet<u32>, current: &mut u32) {
+    match number {
+        CREATE_SUB_CTX if sub != 0 && subs.insert(sub) => *current = sub,
+        DESTROY_SUB_CTX if subs.remove(&sub) && *current == sub => *current = 0,
+        SET_SUB_CTX if sub == 0 || subs.contains(&sub) => *current = sub,
+        _ => {}
+    }
+}
+
+/// What a library has after commands: its sub contexts, which one they are for, and what is in slots (of a sub context, of a
+/// kind, a stage, which one).
+#[derive(Default)]
+struct Library {
+    subs: BTreeSet<u32>,
+    current: u32,
+    slots: BTreeMap<(u32, u8, u32, u64), u32>,
+}
+
+impl Library {
+    fn take(&mut self, commands: &[Command<'_>]) {
+        for (number, _, body) in commands {
+            let first = body.first().copied().unwrap_or(0);
+            match *number {
+                CREATE_SUB_CTX | DESTROY_SUB_CTX | SET_SUB_CTX => {
+                    switch(*number, first, &mut self.subs, &mut self.current);
+                    self.slots.retain(|(sub, ..), _| *sub == 0 || self.subs.contains(sub));
+                }
+                _ => {
+                    for (kind, stage, slot, texture) in slots(*number, body) {
+                        self.slots.remove(&(self.current, kind, stage, slot));
+                        if texture != 0 {
+                            self.slots.insert((self.current, kind, stage, slot), texture);
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Two words, as they lie in memory.
@@ -158,31 +348,35 @@ fn texture(id: u32, script: &mut Script<'_>) -> (Known, Option<u32>) {
     (Known { made, backing: backing.into() }, stride)
 }
 
-/// Its number, how many words follow (the low six bits, or [`USUAL`]; [`CUT`]), each as [`Script::word`] has it.
-fn command(script: &mut Script<'_>, words: &mut Vec<u32>) {
-    let (number, shape) = (script.u8(), script.u8());
+/// Two words that lie in memory so.
+fn words_of(pair: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = pair.to_ne_bytes();
+    [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes)
+}
+
+/// How many words follow (the low six bits, or [`USUAL`]; [`CUT`]), each as [`Script::word`] has it. An object is a shader
+/// where that is even.
+fn command(number: u8, script: &mut Script<'_>, words: &mut Vec<u32>) {
+    let shape = script.u8();
     let usual = match number {
         INLINE_WRITE => 12,
         BLIT => 21,
-        SET_SUB_CTX | CREATE_SUB_CTX | DESTROY_SUB_CTX => 1,
-        BIND_SHADER => 2,
-        SET_ATOMIC_BUFFERS => 4,
+        CREATE_SUB_CTX | DESTROY_SUB_CTX | SET_SUB_CTX => 1,
+        CREATE_OBJECT | SET_SHADER_IMAGES => 7,
         SET_UNIFORM_BUFFER | SET_SHADER_BUFFERS => 5,
+        SET_ATOMIC_BUFFERS => 4,
+        BIND_SHADER => 2,
         LINK_SHADER => 6,
-        SET_SHADER_IMAGES | CREATE_OBJECT => 7,
         TRANSFER => 13,
         COPY_TRANSFER => 14,
         _ => 3,
     };
     let len = if shape & USUAL != 0 { usual } else { usize::from(shape & 63) };
     let told = len + usize::from(shape & CUT != 0);
-    let kind = if number == CREATE_OBJECT { SHADER } else { u32::from(shape & 1) };
+    let kind = if shape & 1 == 0 { 4 } else { 1 };
     words.push(u32::from(number) | kind << 8 | (told as u32) << 16);
     words.extend((0..len).map(|_| script.word()));
 }
-
-/// The number of a command, the kind of its object, and its words.
-type Command<'a> = (u8, u8, &'a [u32]);
 
 /// The commands of a stream. `None` for one that ends within a command.
 fn read(words: &[u32]) -> Option<Vec<Command<'_>>> {
@@ -195,137 +389,6 @@ fn read(words: &[u32]) -> Option<Vec<Command<'_>>> {
         rest = after;
     }
     Some(commands)
-}
-
-/// A slot: of which sub context, which command fills it, and of which stage and number it is.
-type Slot = (u32, u8, u32, u32);
-
-/// The shader whose text is not whole: its number and stage, how many words there are, how many there will be.
-type Unfinished = (u32, u32, u64, u64);
-
-/// What a context has.
-#[derive(Default)]
-struct Model {
-    subs: BTreeSet<u32>,
-    current: u32,
-    unfinished: Option<Unfinished>,
-    slots: BTreeMap<Slot, u32>,
-}
-
-impl Model {
-    /// One more command: whether it keeps the bounds.
-    fn command(&mut self, (number, kind, body): &Command<'_>, textures: &Made) -> bool {
-        match *number {
-            RESOURCE_CREATE => false,
-            // Of both boxes, how many layers.
-            BLIT => [11, 20].iter().all(|at| body.get(*at).is_none_or(|layers| *layers < 4096)),
-            CREATE_SUB_CTX => body.first().is_some_and(|sub| {
-                if *sub != 0 && self.subs.insert(*sub) {
-                    self.current = *sub;
-                }
-                self.subs.len() <= MAX_SUB_CONTEXTS
-            }),
-            DESTROY_SUB_CTX => body.first().is_some_and(|sub| {
-                if self.subs.remove(sub) {
-                    self.slots.retain(|slot, _| slot.0 != *sub);
-                    self.current = if self.current == *sub { 0 } else { self.current };
-                }
-                true
-            }),
-            SET_SUB_CTX => body.first().is_some_and(|sub| {
-                if *sub == 0 || self.subs.contains(sub) {
-                    self.current = *sub;
-                }
-                true
-            }),
-            CREATE_OBJECT if u32::from(*kind) == SHADER => self.shader(body),
-            BIND_SHADER => body.first().is_none_or(|handle| self.may_use(*handle)),
-            LINK_SHADER => body.iter().all(|handle| self.may_use(*handle)),
-            SET_SHADER_IMAGES if body.iter().skip(2).step_by(5).any(|format| *format >= 300) => false,
-            SET_UNIFORM_BUFFER | SET_SHADER_BUFFERS | SET_SHADER_IMAGES | SET_ATOMIC_BUFFERS => {
-                self.fill(*number, body)
-            }
-            INLINE_WRITE => body.len() >= 11 && transfer(body, 0, false, textures),
-            TRANSFER => {
-                body.len() >= 13
-                    && [TO_HOST, FROM_HOST].contains(&body[12])
-                    && transfer(body, body[11], body[12] == FROM_HOST, textures)
-            }
-            COPY_TRANSFER => {
-                body.len() >= 14
-                    && textures.of(body[11]).is_some()
-                    && transfer(body, body[12], body[13] & 2 != 0, textures)
-            }
-            _ => true,
-        }
-    }
-
-    fn may_use(&self, handle: u32) -> bool {
-        self.unfinished.is_none_or(|(unfinished, ..)| unfinished != handle)
-    }
-
-    fn shader(&mut self, body: &[u32]) -> bool {
-        let &[handle, stage, length, _, outputs, ref rest @ ..] = body else { return false };
-        let streamed = if stage == 5 || outputs == 0 { 0 } else { 4 + 2 * u64::from(outputs) };
-        let Some(text) = (rest.len() as u64).checked_sub(streamed) else { return false };
-        let bytes = u64::from(length & 0x7fff_ffff);
-        match (length >> 31 == 1, self.unfinished) {
-            (false, None) => {
-                let whole = bytes.div_ceil(4);
-                self.unfinished = (whole > text).then_some((handle, stage, text, whole));
-                true
-            }
-            (true, Some((of, at, there, whole))) if (of, at, there * 4) == (handle, stage, bytes) => {
-                let now = there + text;
-                self.unfinished = (now < whole).then_some((handle, stage, now, whole));
-                text > 0 && now <= whole
-            }
-            _ => false,
-        }
-    }
-
-    fn fill(&mut self, number: u8, body: &[u32]) -> bool {
-        let (stage, body) = match body.split_first() {
-            Some((stage, rest)) if number != SET_ATOMIC_BUFFERS => (*stage, rest),
-            _ => (0, body),
-        };
-        let Some((first, body)) = body.split_first() else { return true };
-        let words = if number == SET_SHADER_IMAGES { 5 } else { 3 };
-        (u64::from(*first)..).zip(body.chunks_exact(words)).all(|(slot, body)| {
-            let is_there = stage < 6 && slot < 32;
-            if is_there {
-                self.slots.insert((self.current, number, stage, slot as u32), body[words - 1]);
-            }
-            is_there
-        })
-    }
-
-    /// Each texture goes.
-    fn all_go(&self, context: &mut Context) {
-        let textures: BTreeSet<u32> = self.slots.values().copied().filter(|texture| *texture != 0).collect();
-        for texture in textures {
-            let mut slots: BTreeSet<Slot> =
-                self.slots.iter().filter(|(_, there)| **there == texture).map(|(slot, _)| *slot).collect();
-            let (pairs, len) = context.release(texture);
-            let mut words: Vec<u32> = pairs.iter().flat_map(|pair| [*pair as u32, (*pair >> 32) as u32]).collect();
-            words.truncate(len as usize);
-            let mut sub = None;
-            for (number, _, body) in read(&words).expect("whole commands") {
-                if number == SET_SUB_CTX {
-                    sub = Some(body[0]);
-                    continue;
-                }
-                let (stage, rest) = if number == SET_ATOMIC_BUFFERS { (0, body) } else { (body[0], &body[1..]) };
-                let slot = (sub.expect("of a sub context"), number, stage, rest[0]);
-                assert!(slots.remove(&slot), "{slot:?} has another");
-                let len = if number == SET_SHADER_IMAGES { 5 } else { 3 };
-                assert_eq!(rest[1..], vec![0; len], "it is emptied");
-            }
-            assert_eq!(slots, BTreeSet::new(), "{texture} stays there");
-            assert_eq!(sub, Some(self.current), "the current one is as before");
-            assert_eq!(context.release(texture), (vec![], 0), "once is enough");
-        }
-    }
 }
 
 /// Whether a transfer lies within its texture, and the library has a right way to do it: in numbers that nothing overflows.

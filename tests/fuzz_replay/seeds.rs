@@ -399,7 +399,7 @@ pub fn stream() -> Vec<Seed> {
     use streams::{
         BIND_SHADER, BLIT, COPY_TRANSFER, CREATE_OBJECT, CREATE_SUB_CTX, DESTROY_SUB_CTX, FROM_HOST, INLINE_WRITE,
         LINK_SHADER, NOP, SET_ATOMIC_BUFFERS, SET_SHADER_BUFFERS, SET_SHADER_IMAGES, SET_SUB_CTX, SET_UNIFORM_BUFFER,
-        TO_HOST, TRANSFER, USUAL,
+        TO_HOST, TRANSFER, USUAL, end,
     };
     let [to_host, from_host] = [TO_HOST, FROM_HOST].map(|direction| direction as u8);
     let whole = [0, 0, 0, 16, 8, 1];
@@ -441,6 +441,13 @@ pub fn stream() -> Vec<Seed> {
         command(SET_SUB_CTX, &[0]),
         command(SET_UNIFORM_BUFFER, &[1, 3, 0, 0, 0]),
         command(SET_SUB_CTX, &[9]),
+        // The buffer goes.
+        vec![end::RELEASE, 3],
+    ];
+    let failure = [
+        command(SET_UNIFORM_BUFFER, &[1, 3, 0, 64, 3]),
+        command(SET_UNIFORM_BUFFER, &[1, 3, 0, 0, 0]),
+        vec![end::FAILS, 1, end::RELEASE, 3],
     ];
     // Of a text of twelve bytes, four from there on.
     let go_on = |from: u8| [&[CREATE_OBJECT, 6, 7, 1, 0xff, from, 0, 0, 0x80, 20, 0][..], b"A"].concat();
@@ -459,7 +466,8 @@ pub fn stream() -> Vec<Seed> {
         seed("stream", "transfers", transfers.len(), with_textures(transfers.concat())),
         seed("stream", "sub-contexts", 19, with_textures(subs.concat())),
         seed("stream", "drawing", drawing.len(), with_textures(drawing.concat())),
-        seed("stream", "slots", slots.len(), with_textures(slots.concat())),
+        seed("stream", "slots", slots.len() - 1, with_textures(slots.concat())),
+        seed("stream", "failure", failure.len() - 1, with_textures(failure.concat())),
         seed("stream", "shaders", shaders.len(), with_textures(shaders.concat())),
     ]
 }

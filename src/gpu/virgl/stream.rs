@@ -83,8 +83,8 @@ struct State {
 pub struct Checked {
     words: usize,
     after: State,
-    /// Whether it makes or ends sub contexts, or has parts of shaders: if the library does but a part of it, nobody knows
-    /// which of these there are.
+    /// Whether it makes, ends or changes sub contexts, or has parts of shaders: if the library does but a part of it, nobody
+    /// knows which of these there are, and which one commands are for.
     is_fragile: bool,
     /// Whether it fills slots, or ends sub contexts.
     fills: bool,
@@ -156,7 +156,9 @@ impl Checked {
                 true
             }
             SET_SUB_CTX => {
+                let before = *subs;
                 subs.set(number?);
+                *is_fragile |= before != *subs;
                 true
             }
             CREATE_OBJECT if head >> 8 & 0xff == SHADER => {

@@ -258,6 +258,7 @@ fn a_context_is_lost_where_nobody_knows_what_a_stream_that_failed_has_left_of_su
     for fragile in [
         create(2),
         destroy(1),
+        set(0),
         [destroy(1), create(2), destroy(2), create(1)].concat(),
         continued(7, 40, 5),
         continued(7, 40, 10),
@@ -266,7 +267,7 @@ fn a_context_is_lost_where_nobody_knows_what_a_stream_that_failed_has_left_of_su
         let lost = after_failure(before, &fragile);
         assert_eq!(after(lost, &[0]), Err(Refused), "{fragile:?}");
     }
-    for sturdy in [vec![0], create(1), destroy(2), bind(8), command(8, &[0; 12])] {
+    for sturdy in [vec![0], create(1), destroy(2), set(1), set(2), bind(8), command(8, &[0; 12])] {
         assert_eq!(after_failure(before, &sturdy), before, "{sturdy:?}");
     }
     let whole = after(before, &continued(7, 40, 10)).unwrap();
