@@ -318,7 +318,10 @@ impl Rendering {
         }
         let Self { renderer, complaints, shared: count, .. } = self;
         let shared = drawn.shared.get_or_insert_with(|| {
-            let shared = renderer.export(texture).ok().map(|buffer| (Rc::new(buffer), Rc::clone(count)));
+            let shared = renderer.export(texture).ok().map(|buffer| {
+                let charge = Some(Rc::clone(&drawn.charge));
+                (Rc::new(Dmabuf { charge, ..buffer }), Rc::clone(count))
+            });
             if shared.is_none() {
                 log_within!(complaints, Level::Warn, "a texture can't be shared with the display and goes as pixels");
             }
