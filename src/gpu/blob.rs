@@ -15,8 +15,8 @@ use super::view::View;
 
 /// VIRTIO_GPU_BLOB_MEM_GUEST: the memory is the guest's own.
 pub const MEM_GUEST: u32 = 1;
-/// All flags that there are: mappable, shareable, cross-device. They are about host memory and other devices, and bind a
-/// guest's blob to nothing.
+/// All flags that there are: mappable, shareable, cross-device. They are about host memory and other devices, and ask for
+/// nothing where the memory is the guest's.
 const FLAGS: u32 = 7;
 /// What a blob takes beside its list of entries, generously.
 const OVERHEAD: u64 = 512;

@@ -5,7 +5,9 @@
 //! to look like a whole ([`Dmabuf::seen_as`]): the top left of rows that simply follow each other.
 
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
+use super::budget::Charge;
 use super::rect::Rect;
 
 /// `DRM_FORMAT_XRGB8888`, a little-endian `u32` 0xXXRRGGBB, on a little-endian machine: the order of the display and of host
@@ -32,6 +34,9 @@ pub struct Dmabuf {
     /// [`FLAG_Y_0_TOP`](super::command::FLAG_Y_0_TOP): the first row in memory is the lowest one of the picture, and the
     /// display turns it over. Of pictures that no GPU drew it never is.
     pub y_0_top: bool,
+    /// What its memory is counted by, where nothing else that a display's buffer holds is: for as long as anybody shows it,
+    /// though the guest has let go of what it drew there.
+    pub charge: Option<Rc<Charge>>,
 }
 
 impl Dmabuf {
@@ -57,7 +62,7 @@ mod tests {
 
     fn dmabuf(modifier: Option<u64>, y_0_top: bool) -> Dmabuf {
         let fd = File::open("/dev/null").unwrap().into();
-        Dmabuf { fd, width: 640, height: 480, stride: 2560, fourcc: DISPLAY_ORDER, modifier, y_0_top }
+        Dmabuf { fd, width: 640, height: 480, stride: 2560, fourcc: DISPLAY_ORDER, modifier, y_0_top, charge: None }
     }
 
     #[test]

@@ -126,6 +126,7 @@ impl Image {
             fourcc: dmabuf::DISPLAY_ORDER,
             modifier: Some(dmabuf::LINEAR),
             y_0_top: false,
+            charge: None,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The guest's rendering contexts and the renderer that works for them.
 //!
-//! All that the guest says is checked here as far as it is about our own things: contexts, sizes, memory. What it wants
-//! drawn is the renderer's to judge.
+//! What the guest says of things that are kept here (contexts, sizes, memory) is checked here. What it wants drawn is the
+//! renderer's to judge.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -30,7 +30,7 @@ use crate::{log_within, logger};
 const CONTEXT_COST: u64 = 3 << 20;
 /// Longest SUBMIT_3D, in bytes: QEMU's limit too. Mesa's have 256 KiB at the most.
 const MAX_COMMANDS: u32 = 4 << 20;
-/// Fences under way with which a flush does without one more.
+/// With so many fences under way a flush adds none.
 const FENCES_UNDER_WAY: u32 = 64;
 /// Textures that displays are handed at a time: each is a descriptor.
 const MAX_SHARED: usize = 128;
@@ -68,7 +68,7 @@ pub struct Rendering {
     busy: bool,
     /// Whether a display is handed the textures' own memory.
     shares: bool,
-    /// Held by each texture that is handed over.
+    /// Counts the textures that displays were handed: each has a clone of it.
     shared: Rc<()>,
     complaints: logger::Budget,
 }
@@ -318,7 +318,10 @@ impl Rendering {
         }
         let Self { renderer, complaints, shared: count, .. } = self;
         let shared = drawn.shared.get_or_insert_with(|| {
-            let shared = renderer.export(texture).ok().map(|buffer| (Rc::new(buffer), Rc::clone(count)));
+            let shared = renderer.export(texture).ok().map(|buffer| {
+                let charge = Some(Rc::clone(&drawn.charge));
+                (Rc::new(Dmabuf { charge, ..buffer }), Rc::clone(count))
+            });
             if shared.is_none() {
                 log_within!(complaints, Level::Warn, "a texture can't be shared with the display and goes as pixels");
             }

@@ -65,7 +65,8 @@ pub struct Drawn {
     pub view: Option<View>,
     /// What came of the first attempt to share it with a display.
     pub shared: Option<Option<(Rc<Dmabuf>, Rc<()>)>>,
-    _charge: Charge,
+    /// Shared with what a display has of it.
+    pub charge: Rc<Charge>,
 }
 
 /// Whether a display uses the guest's own pages in place.
@@ -106,7 +107,7 @@ impl Resource {
     /// A 3D resource, which was charged for.
     pub fn new_3d(args: &Create3d, texture: Texture, charge: Charge) -> Self {
         let Create3d { width, height, format, .. } = *args;
-        let drawn = Drawn { width, height, format, view: None, shared: None, _charge: charge };
+        let drawn = Drawn { width, height, format, view: None, shared: None, charge: Rc::new(charge) };
         Self { texture: Some(texture), ..Self::new(Pixels::Texture(drawn)) }
     }
 

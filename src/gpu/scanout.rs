@@ -250,8 +250,8 @@ impl Scanout {
     }
 
     /// Whether a guest that wants the next frame to be seen should wait as well, so that it does not draw faster than frames
-    /// are shown: the display has not taken the last one, and is not known to hang. What is still being drawn (`draws`) is
-    /// taken to be seen.
+    /// are shown: the display has not taken the last one, and is not known to hang. With `draws` more pixels are on their
+    /// way to what is shown, and count as due.
     pub fn holds_guest(&self, draws: bool) -> bool {
         self.waits_with(draws) == Some(false)
     }

@@ -82,8 +82,8 @@ impl View {
     }
 
     /// Brings the pixels of `rect` over from a backing, in which they begin at byte `offset`, and their rows are `stride`
-    /// bytes apart. Returns which tiles changed; who uses that clears it. No two calls, for whichever views, have the same
-    /// `number`.
+    /// bytes apart. Returns the tiles that changed, for the caller to clear once they are told. Each call has another `number`,
+    /// whichever view it is of.
     pub fn read_backing(
         &mut self,
         backing: &Backing,

@@ -2,7 +2,7 @@
 
 use seat_frontend::gpu::three_d::bind;
 use seat_frontend::gpu::virgl::{BlitEnd, Stream};
-use seat_frontend::gpu::{Command, Rect, Texture, format};
+use seat_frontend::gpu::{Command, Rect, Texture, format, resp};
 
 use crate::common::canvas::{Settled, await_picture, shows};
 use crate::common::picture::{Picture, shown};
@@ -401,4 +401,15 @@ fn a_cursor_comes_from_a_texture() {
     }
     vm.driver.update_cursor(0, 0, (0, 0), (0, 0)).unwrap();
     vm.display.wait(soon(), |display| !display.cursor(0).visible).unwrap();
+}
+
+#[test]
+fn a_cursor_that_is_much_to_read_is_refused() {
+    let Some(Seat { program: _program, mut vm }) = boot() else { return };
+    for (width, kind) in [(2048, resp::OK_NODATA), (2049, resp::ERR_INVALID_PARAMETER)] {
+        vm.driver.create_3d(&Texture::picture(1, width, 2048)).unwrap().ok().unwrap();
+        let cursor = Command::UpdateCursor { scanout_id: 0, x: 0, y: 0, resource_id: 1, hot_x: 0, hot_y: 0 };
+        assert_eq!(vm.driver.call(&cursor).unwrap().kind, kind, "{width}");
+        vm.driver.unref(1).unwrap().ok().unwrap();
+    }
 }

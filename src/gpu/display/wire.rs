@@ -234,8 +234,16 @@ mod tests {
     fn a_buffer_goes_with_its_modifier_where_there_is_one_and_the_display_takes_it() {
         let fd = std::fs::File::open("/dev/null").unwrap().into();
         let modifier = Some(0x0123_4567_89ab_cdef);
-        let mut buffer =
-            Dmabuf { fd, width: 640, height: 480, stride: 2624, fourcc: 0x3432_5258, modifier, y_0_top: true };
+        let mut buffer = Dmabuf {
+            fd,
+            width: 640,
+            height: 480,
+            stride: 2624,
+            fourcc: 0x3432_5258,
+            modifier,
+            y_0_top: true,
+            charge: None,
+        };
         let fields = [5, 0, 0, 640, 480, 640, 480, 2624, 1, 0x3432_5258];
         let rect = buffer.rect();
         let second = words(&Head::dmabuf_scanout(5, &buffer, &rect, true));
@@ -251,7 +259,16 @@ mod tests {
     #[test]
     fn a_part_of_a_buffer_is_told_as_a_buffer_of_that_size() {
         let fd = std::fs::File::open("/dev/null").unwrap().into();
-        let buffer = Dmabuf { fd, width: 640, height: 480, stride: 2560, fourcc: 7, modifier: Some(0), y_0_top: false };
+        let buffer = Dmabuf {
+            fd,
+            width: 640,
+            height: 480,
+            stride: 2560,
+            fourcc: 7,
+            modifier: Some(0),
+            y_0_top: false,
+            charge: None,
+        };
         let head = Head::dmabuf_scanout(0, &buffer, &Rect::of_size(320, 240), false);
         assert_eq!(words(&head), [9, 0, 40, 0, 0, 0, 320, 240, 320, 240, 2560, 0, 7]);
     }

@@ -6,7 +6,7 @@ const ALL: u32 = u32::MAX;
 /// Whatever a file descriptor stands for is nobody's business here.
 fn buffer(width: u32, height: u32) -> Rc<Dmabuf> {
     let fd = std::fs::File::open("/dev/null").unwrap().into();
-    Rc::new(Dmabuf { fd, width, height, stride: width * 4, fourcc: 0, modifier: Some(0), y_0_top: false })
+    Rc::new(Dmabuf { fd, width, height, stride: width * 4, fourcc: 0, modifier: Some(0), y_0_top: false, charge: None })
 }
 
 fn image(width: u32, height: u32) -> Rc<Image> {
@@ -325,6 +325,18 @@ fn a_buffer_that_is_shown_no_longer_is_let_go_and_its_place_is_empty() {
     assert_eq!(words(&mut scanout), ["release", "surface 0x0"]);
     assert_eq!(Rc::strong_count(&buffer), 1);
     assert_eq!(words(&mut scanout), [""; 0]);
+}
+
+#[test]
+fn a_buffer_is_counted_until_the_display_is_told_to_let_it_go() {
+    let budget = Budget::new(100);
+    let charge = budget.charge(60).map(Rc::new);
+    let plain = Rc::into_inner(buffer(64, 64)).unwrap();
+    let mut scanout = showing(&Rc::new(Dmabuf { charge, ..plain }));
+    scanout.disable();
+    assert_eq!(budget.held(), 60);
+    assert_eq!(words(&mut scanout), ["release", "surface 0x0"]);
+    assert_eq!(budget.held(), 0);
 }
 
 #[test]

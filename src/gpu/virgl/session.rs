@@ -51,7 +51,7 @@ struct Inbox {
     retired: RefCell<Vec<u32>>,
     /// The newest fence that is not known to be done.
     pending: Cell<Option<u32>>,
-    /// Until it is asked for.
+    /// The GPU's node, until the library asks for it.
     node: RefCell<Option<OwnedFd>>,
 }
 

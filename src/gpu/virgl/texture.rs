@@ -305,6 +305,7 @@ impl Texture {
             fourcc: info.drm_fourcc.cast_unsigned(),
             modifier: layout.map(|(_, modifier)| modifier),
             y_0_top: self.made.flags & FLAG_Y_0_TOP != 0,
+            charge: None,
         })
     }
 }

@@ -24,7 +24,8 @@ pub mod bind {
     pub const SCANOUT: u32 = 1 << 18;
 }
 
-/// A texture's first row is the top one (`VIRGL_RESOURCE_Y_0_TOP`).
+/// The renderer has a texture's rows in OpenGL's order, from below (`VIRGL_RESOURCE_Y_0_TOP`); in transfers the first one is
+/// the top one all the same.
 pub const Y_0_TOP: u32 = 1;
 
 /// Capability sets.
