@@ -21,7 +21,7 @@ program=$($cargo test --locked --test fuzz_replay --no-run --message-format=json
 "$tools/llvm-profdata" merge -sparse "$out"/profiles/*.profraw -o "$out/all.profdata"
 "$tools/llvm-cov" export -format=lcov -instr-profile="$out/all.profdata" "$program" -sources \
   src/vhost_proto/{wire,connection,chain,scm,session,vring,memory}.rs src/gpu/command/*.rs src/gpu/display src/gpu/dialog.rs \
-  src/gpu/texel.rs src/gpu/virgl/{stream,bounds}.rs src/input/{config,describe,announced,batch,hold,state,lights,wire}.rs >"$out/lines.lcov"
+  src/gpu/texel.rs src/gpu/virgl/{stream,bounds}.rs src/gpu/virgl/stream src/input/{config,describe,announced,batch,hold,state,lights,wire}.rs >"$out/lines.lcov"
 # The parsers are those whose whole work is bytes that came from outside.
 awk -F'[:,]' -v least="$least" -v root="$PWD/" '
   /^SF:/ { file = substr($0, 4); sub(root, "", file); files[++count] = file }
