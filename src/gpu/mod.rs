@@ -119,13 +119,9 @@ pub enum DisplayMode {
 }
 
 impl DisplayMode {
-    /// Whether pictures go by DMABUF where it can be, on a device that has a GPU or has none.
-    pub fn wants_dmabufs(self, has_gpu: bool) -> bool {
-        match self {
-            Self::Auto => has_gpu,
-            Self::Pixels => false,
-            Self::Dmabuf => true,
-        }
+    /// Whether what a GPU draws goes by DMABUF.
+    fn shares_textures(self) -> bool {
+        self != Self::Pixels
     }
 }
 
@@ -150,7 +146,7 @@ impl Gpu {
     /// A device that no guest has used yet.
     pub fn new(options: Options) -> Self {
         let Options { max_hostmem, renderer, display } = options;
-        let rendering = renderer.map(|renderer| Rendering::new(renderer, display.wants_dmabufs(true)));
+        let rendering = renderer.map(|renderer| Rendering::new(renderer, display.shares_textures()));
         Self {
             state: State::new(max_hostmem, rendering),
             link: None,
