@@ -19,9 +19,6 @@ use super::view::View;
 use super::virgl::Texture;
 use crate::vhost_proto::memory::GuestMemory;
 
-/// Targets of textures that can be one picture (`PIPE_TEXTURE_2D`, `PIPE_TEXTURE_RECT`).
-const FLAT: [u32; 2] = [2, 5];
-
 /// A resource.
 #[derive(Debug)]
 pub struct Resource {
@@ -64,7 +61,7 @@ pub struct Drawn {
     pub view: Option<View>,
     /// What came of the first attempt to share it with a display.
     pub shared: Option<Option<(Rc<Dmabuf>, Rc<()>)>>,
-    /// Whether it is one picture, of one sample a pixel: others are not shown.
+    /// Whether it is one picture, without layers and samples: others are not shown.
     is_flat: bool,
     _charge: Charge,
 }
@@ -105,8 +102,8 @@ impl Resource {
     /// A 3D resource, which was charged for.
     pub fn new_3d(args: &Create3d, texture: Texture, charge: Charge) -> Self {
         let Create3d { width, height, format, .. } = *args;
-        let is_flat = FLAT.contains(&args.target) && args.depth <= 1 && args.array_size <= 1 && args.nr_samples <= 1;
-        let drawn = Drawn { width, height, format, view: None, shared: None, is_flat, _charge: charge };
+        let drawn =
+            Drawn { width, height, format, view: None, shared: None, is_flat: texture.is_flat(), _charge: charge };
         Self { texture: Some(texture), ..Self::new(Pixels::Texture(drawn)) }
     }
 
