@@ -143,8 +143,16 @@ fn a_blob_of_guest_memory_is_shown_beside_a_texture() {
     vm.driver.call(&create).unwrap().ok().unwrap();
     let picture = Picture::noise(64, 64, 12);
     backing.write(0, &picture.bytes(2));
-    let show =
-        Command::SetScanoutBlob { rect, scanout_id: 1, resource_id: 2, width: 64, height: 64, format: 2, stride: 256 };
+    let show = Command::SetScanoutBlob {
+        rect,
+        scanout_id: 1,
+        resource_id: 2,
+        width: 64,
+        height: 64,
+        format: 2,
+        stride: 256,
+        offset: 0,
+    };
     vm.driver.call(&show).unwrap().ok().unwrap();
     await_picture(&vm, 1, &picture);
     assert!(shows(&vm, 0, &sheet.picture));
