@@ -141,6 +141,18 @@ fn without_a_driver_there_is_no_3d_and_it_is_said() {
     assert_eq!(crate::capabilities::assert_printed(&subject(), &ran), [""; 0]);
 }
 
+#[test]
+fn without_opengl_there_is_no_3d_and_it_is_said() {
+    let Some(()) = renderer() else { return };
+    let folder = TempDir::new().unwrap();
+    for library in ["libOpenGL.so.0", "libGL.so.1"] {
+        std::fs::write(folder.join(library), "").unwrap();
+    }
+    let socket = format!("--socket-path={}", folder.join("socket").display());
+    lacking("LD_LIBRARY_PATH", folder.path(), &["--virgl", &socket]).assert_refused(1, "libGL.so.1");
+    assert!(!folder.join("socket").exists());
+}
+
 /// What it prints where its search for libraries finds those in `folder` first. Each of its tries may take its time.
 fn capabilities_beside(folder: &Path) -> Vec<String> {
     let mut command = subject().command(&["--print-capabilities"]);
