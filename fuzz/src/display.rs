@@ -302,6 +302,7 @@ thread_local! {
         fourcc: DISPLAY_ORDER,
         modifier: Some(LINEAR),
         y_0_top: false,
+        charge: None,
     };
 }
 

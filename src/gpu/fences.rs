@@ -107,6 +107,15 @@ mod tests {
 
     const RING: Timeline = Timeline::Ring { ctx: 7, ring: 1 };
 
+    #[test]
+    fn a_ring_is_a_contexts_and_without_one_a_fence_is_the_devices() {
+        let of = |flags, ctx_id, ring_idx| Timeline::of(&Header { kind: 0, flags, fence_id: 0, ctx_id, ring_idx });
+        assert_eq!(of(FLAG_INFO_RING_IDX, 7, 1), RING);
+        assert_ne!(of(FLAG_INFO_RING_IDX, 7, 0), RING);
+        assert_ne!(of(FLAG_INFO_RING_IDX, 8, 1), RING);
+        assert_eq!(of(!FLAG_INFO_RING_IDX, 7, 1), Timeline::Device);
+    }
+
     fn reached(fences: &mut Fences<u32>, point: u32) -> Vec<u32> {
         let mut out = Vec::new();
         fences.reached(Point(point), |answer| out.push(answer));

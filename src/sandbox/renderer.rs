@@ -53,9 +53,7 @@ impl Needs {
         self.has_threads = true;
         self.calls.push(calls::RENDERER);
         self.reads.extend(READ.iter().map(PathBuf::from));
-        for place in PLACES {
-            self.reads.extend(env::var_os(place).iter().flat_map(env::split_paths).filter(|path| path.is_absolute()));
-        }
+        self.reads.extend(PLACES.iter().filter_map(env::var_os).flat_map(|list| places(&list)));
         if let Some(node) = node {
             self.calls.push(calls::GPU);
             self.opens_in.push(node.to_owned());
@@ -67,6 +65,11 @@ impl Needs {
             }
         }
     }
+}
+
+/// The folders of a list: what stands there of the folder where the program happens to run is nobody's library.
+fn places(list: &OsStr) -> Vec<PathBuf> {
+    env::split_paths(list).filter(|path| path.is_absolute()).collect()
 }
 
 /// Whether the GPU of `node` was made by `vendor`, as the kernel has it in `sysfs`.
@@ -114,6 +117,26 @@ mod tests {
         let mut found: Vec<PathBuf> = nvidia(dev.path()).collect();
         found.sort();
         assert_eq!(found, ["nvidia0", "nvidiactl"].map(|name| dev.join(name)));
+    }
+
+    #[test]
+    fn what_is_read_is_nobodys_own() {
+        let mut needs = Needs::default();
+        needs.add_renderer(None);
+        for own in
+            ["/etc/shadow", "/home/me", "/root/.ssh", "/tmp/it", "/var/lib", "/run/user/0", "/proc/1", "/dev/sda"]
+        {
+            assert!(!needs.reads.iter().any(|folder| Path::new(own).starts_with(folder)), "{own}");
+        }
+        assert_eq!(places(OsStr::new(":lib:/opt/mesa/lib::../x:/usr")), ["/opt/mesa/lib", "/usr"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn in_software_no_device_is_opened() {
+        let mut needs = Needs::default();
+        needs.add_renderer(None);
+        assert!(needs.opens_in.is_empty() && needs.lists.is_empty());
+        assert!(needs.calls.contains(&calls::RENDERER) && !needs.calls.contains(&calls::GPU));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod random;
 
 use std::time::Duration;
 
+use nix::unistd::Pid;
 use seat_frontend::Deadline;
 use seat_frontend::control::{FrontEnd, Qemu};
 use seat_frontend::gpu::{Command, resp};
@@ -109,6 +110,13 @@ pub fn realize_with(front: FrontEnd, options: MachineOptions) -> GpuMachine {
 pub fn assert_answers(vm: &mut GpuMachine) {
     let response = vm.driver.call(&Command::ResourceUnref { resource_id: u32::MAX }).unwrap();
     assert_eq!(response.kind, resp::ERR_INVALID_RESOURCE_ID);
+}
+
+/// How often a thread of this process has gone to sleep so far.
+pub fn sleeps(thread: Pid) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+    line.trim().parse().unwrap()
 }
 
 /// Waits until the back end has worked off all kicks of the control queue that came before: it works the cursor queue

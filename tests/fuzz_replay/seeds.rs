@@ -264,7 +264,16 @@ pub fn command() -> Vec<Seed> {
         ),
         (
             "set-scanout-blob",
-            Command::SetScanoutBlob { rect, scanout_id, resource_id, width: 1, height: 2, format: 3, stride: 4 },
+            Command::SetScanoutBlob {
+                rect,
+                scanout_id,
+                resource_id,
+                width: 1,
+                height: 2,
+                format: 3,
+                stride: 4,
+                offset: 0,
+            },
         ),
         ("update-cursor", Command::UpdateCursor { scanout_id, x, y, resource_id, hot_x, hot_y }),
         ("move-cursor", Command::MoveCursor { scanout_id, x, y, resource_id }),

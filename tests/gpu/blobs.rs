@@ -13,7 +13,8 @@ const WIDTH: u32 = 70;
 const HEIGHT: u32 = 33;
 /// Rows are further apart than they are long, and begin late.
 const STRIDE: u32 = 70 * 4 + 12;
-const LEN: u64 = STRIDE as u64 * HEIGHT as u64;
+const OFFSET: u32 = 1000;
+const LEN: u64 = OFFSET as u64 + STRIDE as u64 * HEIGHT as u64;
 
 fn kind(response: Result<Response>) -> u32 {
     response.unwrap().kind
@@ -26,8 +27,8 @@ fn create(driver: &mut GpuDriver, id: u32, size: u64, entries: &[MemEntry]) -> u
 
 /// SET_SCANOUT_BLOB of all of a blob.
 fn show(driver: &mut GpuDriver, scanout_id: u32, resource_id: u32, rect: Rect) -> u32 {
-    let (width, height, format, stride) = (WIDTH, HEIGHT, format::B8G8R8X8, STRIDE);
-    kind(driver.call(&Command::SetScanoutBlob { rect, scanout_id, resource_id, width, height, format, stride }))
+    let (width, height, format, stride, offset) = (WIDTH, HEIGHT, format::B8G8R8X8, STRIDE, OFFSET);
+    kind(driver.call(&Command::SetScanoutBlob { rect, scanout_id, resource_id, width, height, format, stride, offset }))
 }
 
 /// A blob with its memory.
@@ -53,7 +54,7 @@ impl Film {
     fn draw(&mut self, picture: Picture) {
         let bytes = picture.bytes(format::B8G8R8X8);
         for (row, bytes) in (0..).zip(bytes.chunks(WIDTH as usize * 4)) {
-            self.backing.write(row * u64::from(STRIDE), bytes);
+            self.backing.write(u64::from(OFFSET) + row * u64::from(STRIDE), bytes);
         }
         self.picture = picture;
     }
@@ -101,7 +102,7 @@ fn a_blob_that_is_much_to_read_is_seen_whole_and_commands_behind_it_wait() {
         let part = Picture::noise(WIDE, ROWS, seed);
         piece.write(0, &part.bytes(format));
         let (width, height) = (rect.width, rect.height);
-        let show = Command::SetScanoutBlob { rect, scanout_id: 0, resource_id: 1, width, height, format, stride };
+        let show = Command::SetScanoutBlob { rect, scanout_id: 0, resource_id: 1, width, height, format, stride, offset: 0 };
         vm.driver.queue(&show).unwrap();
         vm.driver.queue(&Command::ResourceFlush { rect, resource_id: 1 }).unwrap();
         vm.driver.queue(&Command::ResourceCreate2d { resource_id: 2, format, width: 4, height: 4 }).unwrap();
@@ -165,6 +166,7 @@ fn a_page_flip_between_blobs_sends_what_they_differ_in() {
                 height: HEIGHT,
                 format: format::B8G8R8X8,
                 stride: STRIDE,
+                offset: OFFSET,
             },
         );
         queue(&mut vm.driver, Command::ResourceFlush { rect: Film::rect(), resource_id: film.id });
@@ -192,6 +194,7 @@ fn one_blob_can_be_several_pictures() {
         height: 10,
         format: format::R8G8B8X8,
         stride: STRIDE,
+        offset: OFFSET,
     };
     assert_eq!(kind(vm.driver.call(&half)), resp::OK_NODATA);
 
@@ -269,31 +272,32 @@ fn frames_that_do_not_lie_in_their_blob_are_refused() {
     let Seat { program: _program, mut vm } = boot();
     let film = Film::new(&mut vm.driver, 1, 1);
     vm.driver.create_2d(2, format::B8G8R8X8, WIDTH, HEIGHT).unwrap().ok().unwrap();
-    let plain = (Film::rect(), 0, 1, WIDTH, HEIGHT, format::B8G8R8X8, STRIDE);
-    let mut refused = |(rect, scanout_id, resource_id, width, height, format, stride), expected| {
-        let command = Command::SetScanoutBlob { rect, scanout_id, resource_id, width, height, format, stride };
+    let plain = (Film::rect(), 0, 1, WIDTH, HEIGHT, format::B8G8R8X8, (STRIDE, OFFSET));
+    let mut refused = |(rect, scanout_id, resource_id, width, height, format, (stride, offset)), expected| {
+        let command = Command::SetScanoutBlob { rect, scanout_id, resource_id, width, height, format, stride, offset };
         assert_eq!(kind(vm.driver.call(&command)), expected, "{command:?}");
     };
-    let (rect, _, _, width, height, pixels, stride) = plain;
+    let (rect, _, _, width, height, pixels, rows) = plain;
     for absurd in [
-        (rect, 0, 1, width, height + 1, pixels, stride),
-        (rect, 0, 1, width, height, pixels, stride + 1),
-        (rect, 0, 1, width, height, pixels, width * 4 - 1),
-        (rect, 0, 1, width, height, 0, stride),
-        (rect, 0, 1, 0, height, pixels, stride),
-        (rect, 0, 1, u32::MAX, u32::MAX, pixels, u32::MAX),
-        (Rect::new(1, 0, width, height), 0, 1, width, height, pixels, stride),
-        (Rect::new(0, 0, 0, 0), 0, 1, width, height, pixels, stride),
-        (Rect::new(u32::MAX, 0, 2, 1), 0, 1, width, height, pixels, stride),
+        (rect, 0, 1, width, height + 1, pixels, rows),
+        (rect, 0, 1, width, height, pixels, (STRIDE + 1, OFFSET)),
+        (rect, 0, 1, width, height, pixels, (STRIDE, OFFSET + 13)),
+        (rect, 0, 1, width, height, pixels, (width * 4 - 1, OFFSET)),
+        (rect, 0, 1, width, height, 0, rows),
+        (rect, 0, 1, 0, height, pixels, rows),
+        (rect, 0, 1, u32::MAX, u32::MAX, pixels, (u32::MAX, u32::MAX)),
+        (Rect::new(1, 0, width, height), 0, 1, width, height, pixels, rows),
+        (Rect::new(0, 0, 0, 0), 0, 1, width, height, pixels, rows),
+        (Rect::new(u32::MAX, 0, 2, 1), 0, 1, width, height, pixels, rows),
     ] {
         refused(absurd, resp::ERR_INVALID_PARAMETER);
     }
-    refused((rect, 16, 1, width, height, pixels, stride), resp::ERR_INVALID_SCANOUT_ID);
-    refused((rect, 0, 3, width, height, pixels, stride), resp::ERR_INVALID_RESOURCE_ID);
+    refused((rect, 16, 1, width, height, pixels, rows), resp::ERR_INVALID_SCANOUT_ID);
+    refused((rect, 0, 3, width, height, pixels, rows), resp::ERR_INVALID_RESOURCE_ID);
     // A 2D resource is no blob.
-    refused((rect, 0, 2, width, height, pixels, stride), resp::ERR_UNSPEC);
+    refused((rect, 0, 2, width, height, pixels, rows), resp::ERR_UNSPEC);
     refused(plain, resp::OK_NODATA);
-    refused((rect, 0, 0, 0, 0, 0, 0), resp::OK_NODATA);
+    refused((rect, 0, 0, 0, 0, 0, (0, 0)), resp::OK_NODATA);
     drop(film);
 }
 

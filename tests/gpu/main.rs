@@ -17,7 +17,8 @@
 //! | [`backing`] | transfers from scattered guest memory |
 //! | [`hostmem`] | `--max-hostmem` |
 //! | [`display`] | questions to the display, and displays that are slow, silent, strange or gone |
-//! | [`dmabuf`] | pictures by DMABUF: frames that the display takes in its own time |
+//! | [`dmabuf`] | pictures by DMABUF: what is handed over, and what is not |
+//! | [`frames`] | their frames, which the display takes in its own time |
 //! | [`udmabuf`] | the same with real buffers, in a guest |
 //! | [`cursor`] | cursors |
 
@@ -41,6 +42,7 @@ mod damage;
 mod display;
 mod dmabuf;
 mod ending;
+mod frames;
 mod framing;
 mod hostmem;
 mod lifecycle;

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 
 use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::Signal;
+use nix::unistd::{Pid, gettid};
 use seat_frontend::control::{FrontEnd, Qemu, Vmm};
 use seat_frontend::input::ids::{ev, syn};
 use seat_frontend::input::{GuestInput, InputOptions};
@@ -53,8 +54,8 @@ pub fn ringed(size: u16, event_idx: bool) -> InputMachineOptions {
 /// A back end in a thread.
 pub struct BackEnd {
     thread: JoinHandle<Result<(), backend::Error>>,
-    /// The thread's number, as /proc has it.
-    number: i32,
+    /// The thread's number.
+    number: Pid,
 }
 
 impl BackEnd {
@@ -78,7 +79,7 @@ impl BackEnd {
             // SIGTERM is this thread's own: it is sent to it alone.
             let signals = vhost_seat::signals::block().unwrap().into_fd().unwrap();
             let input = Input::open(place, options).unwrap();
-            ready.send(nix::unistd::gettid().as_raw()).unwrap();
+            ready.send(gettid()).unwrap();
             backend::serve(input, endpoint(), signals)
         });
         let number = started.recv().unwrap();
@@ -92,9 +93,7 @@ impl BackEnd {
 
     /// How often it has gone to sleep so far.
     pub fn sleeps(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/self/task/{}/status", self.number)).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
-        line.trim().parse().unwrap()
+        crate::common::sleeps(self.number)
     }
 
     /// Waits for its end.

@@ -1,7 +1,9 @@
 //! `vhost-user-gpu`: the rules for all back-end programs, and its own options.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
 
 use super::*;
 
@@ -139,6 +141,18 @@ fn without_a_driver_there_is_no_3d_and_it_is_said() {
     assert_eq!(crate::capabilities::assert_printed(&subject(), &ran), [""; 0]);
 }
 
+#[test]
+fn without_opengl_there_is_no_3d_and_it_is_said() {
+    let Some(()) = renderer() else { return };
+    let folder = TempDir::new().unwrap();
+    for library in ["libOpenGL.so.0", "libGL.so.1"] {
+        std::fs::write(folder.join(library), "").unwrap();
+    }
+    let socket = format!("--socket-path={}", folder.join("socket").display());
+    lacking("LD_LIBRARY_PATH", folder.path(), &["--virgl", &socket]).assert_refused(1, "libGL.so.1");
+    assert!(!folder.join("socket").exists());
+}
+
 /// What it prints where its search for libraries finds those in `folder` first. Each of its tries may take its time.
 fn capabilities_beside(folder: &Path) -> Vec<String> {
     let mut command = subject().command(&["--print-capabilities"]);
@@ -153,6 +167,57 @@ fn a_library_that_hangs_has_no_3d_and_takes_nothing_along() {
     // Nobody writes to it, so it is never open.
     nix::unistd::mkfifo(&folder.join("libvirglrenderer.so.1"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert_eq!(capabilities_beside(folder.path()), [""; 0]);
+}
+
+/// The program while it tries a library of which it waits for the first byte, and that library; and the folder in `/proc` of
+/// the process that does it.
+fn while_it_tries(folder: &Path) -> (Program, File, PathBuf) {
+    let library = folder.join("libvirglrenderer.so.1");
+    nix::unistd::mkfifo(&library, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut command = subject().command(&["--print-capabilities"]);
+    command.env("LD_LIBRARY_PATH", folder);
+    let program = Program::from_command(command).unwrap();
+    // It can be written to once somebody reads it.
+    let mut open = File::options();
+    let open = open.write(true).custom_flags(libc::O_NONBLOCK);
+    let library = until(|| open.open(&library).ok());
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", program.pid())).unwrap();
+    let tried = Path::new("/proc").join(children.trim());
+    (program, library, tried)
+}
+
+/// What there is at last.
+#[track_caller]
+fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = patience();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(!deadline.passed());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_is_tried_has_none_of_the_programs_streams() {
+    let folder = TempDir::new().unwrap();
+    let (mut program, library, tried) = while_it_tries(folder.path());
+    let stream = |number| std::fs::read_link(tried.join("fd").join(number)).unwrap();
+    assert_eq!([stream("1"), stream("2")], [Path::new("/dev/null"); 2]);
+    drop(library);
+    assert_eq!(program.wait(Deadline::secs(300)).unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_is_tried_ends_with_the_program() {
+    let folder = TempDir::new().unwrap();
+    let (mut program, _library, tried) = while_it_tries(folder.path());
+    program.signal(nix::sys::signal::Signal::SIGKILL).unwrap();
+    program.wait(patience()).unwrap();
+    // Gone, or nobody has asked after it yet.
+    let state = || std::fs::read_to_string(tried.join("status")).unwrap_or_default();
+    until(|| (state().is_empty() || state().contains("State:\tZ")).then_some(()));
 }
 
 #[test]
@@ -220,6 +285,20 @@ fn with_3d_it_serves_with_all_rights_given_up_in_all_threads() {
     if front_end.get_features().is_ok() {
         crate::sandbox::assert_given_up_by_threads(&program);
     }
+}
+
+#[test]
+fn what_the_libraries_say_is_kept_from_the_programs_streams() {
+    let Some(()) = renderer() else { return };
+    let folder = TempDir::new().unwrap();
+    let socket = folder.join("socket");
+    let mut command = subject().command(&["--virgl"]);
+    command.arg(subject::socket_path(&socket)).args(SERVING).env("EGL_LOG_LEVEL", "debug");
+    let mut program = Program::from_command(command).unwrap();
+    program.wait_listening(&socket, patience()).unwrap();
+    assert_served(&mut FrontEnd::connect(&socket).unwrap());
+    assert_eq!(program.terminate(patience()).unwrap().code(), Some(0));
+    assert_eq!([program.stdout(), program.stderr()], ["", ""]);
 }
 
 #[test]

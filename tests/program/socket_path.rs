@@ -133,6 +133,8 @@ pub fn a_relative_path_is_taken_from_the_working_folder(subject: &Subject) {
 pub fn a_socket_that_came_in_place_of_ours_is_not_unlinked(subject: &Subject) {
     let (_folder, path) = place();
     let mut program = subject.listening_at(&path);
+    // By then it knows which file is its own.
+    assert_served(&mut FrontEnd::connect(&path).unwrap());
     fs::remove_file(&path).unwrap();
     let other = UnixListener::bind(&path).unwrap();
     assert_eq!(program.terminate(patience()).unwrap().code(), Some(0));

@@ -1,12 +1,12 @@
 //! 2D resources and blobs beside textures; and a 2D resource that contexts draw into.
 
 use seat_frontend::gpu::virgl::Stream;
-use seat_frontend::gpu::{Command, Rect, Region, resp};
+use seat_frontend::gpu::{Command, Rect, Region, Texture, Transfer3d, format, resp};
 use seat_frontend::machine::GpuMachine;
 
 use crate::common::Seat;
 use crate::common::canvas::{Canvas, Settled, await_picture, canvas_on_screen, shows};
-use crate::common::picture::Picture;
+use crate::common::picture::{Picture, shown};
 use crate::seat::{CTX, boot, boot_with, reboot};
 use crate::sheet::{Sheet, sheet_on_screen, submit};
 
@@ -14,19 +14,24 @@ use crate::sheet::{Sheet, sheet_on_screen, submit};
 fn a_2d_resource_keeps_its_picture_when_a_context_gets_it() {
     let Some(Seat { program: _program, mut vm }) = boot() else { return };
     let mut settled = Settled::new(&mut vm);
-    let canvas = canvas_on_screen(&mut vm, 1, 300, 200);
-    settled.events(&mut vm);
+    for (id, format) in [(1, format::B8G8R8X8), (3, format::R8G8B8A8)] {
+        let mut canvas = Canvas::with_format(&mut vm.driver, id, format, 300, 200);
+        canvas.draw(Picture::noise(300, 200, id.into()));
+        canvas.put_on(&mut vm.driver, 0);
+        canvas.present_all(&mut vm.driver);
+        settled.events(&mut vm);
 
-    vm.driver.attach_to_context(CTX, 1).unwrap().ok().unwrap();
-    assert!(shows(&vm, 0, &canvas.picture));
-    vm.driver.flush(1, canvas.rect()).unwrap().ok().unwrap();
-    assert_eq!(settled.events(&mut vm), [], "it is the same picture");
+        vm.driver.attach_to_context(CTX, id).unwrap().ok().unwrap();
+        assert!(shows(&vm, 0, &canvas.picture));
+        vm.driver.flush(id, canvas.rect()).unwrap().ok().unwrap();
+        assert_eq!(settled.events(&mut vm), [], "it is the same picture");
 
-    // The texture has it: copied from there it is seen as it is.
-    let copy = Sheet::new(&mut vm.driver, 2, 300, 200);
-    submit(&mut vm.driver, Stream::new().copy(2, (0, 0), 1, canvas.rect()));
-    copy.flip_to(&mut vm.driver, 0);
-    await_picture(&vm, 0, &canvas.picture);
+        // The texture has it: copied from there it is seen as it is.
+        let copy = Sheet::of(&mut vm.driver, Texture { format, ..Texture::picture(id + 1, 300, 200) });
+        submit(&mut vm.driver, Stream::new().copy(id + 1, (0, 0), id, canvas.rect()));
+        copy.flip_to(&mut vm.driver, 0);
+        await_picture(&vm, 0, &canvas.picture);
+    }
 }
 
 #[test]
@@ -60,6 +65,25 @@ fn transfers_to_a_2d_resource_reach_its_texture() {
         await_picture(&vm, 0, &canvas.picture);
         await_picture(&vm, 1, &canvas.picture);
     }
+}
+
+#[test]
+fn the_transfers_of_three_dimensions_bring_a_2d_resource_both_ways() {
+    let Some(Seat { program: _program, mut vm }) = boot() else { return };
+    let mut canvas = canvas_on_screen(&mut vm, 1, 300, 200);
+    vm.driver.attach_to_context(CTX, 1).unwrap().ok().unwrap();
+    let whole = Transfer3d::new(1, Region::flat(0, 0, 300, 200));
+
+    canvas.draw(Picture::noise(300, 200, 9));
+    vm.driver.to_host_3d(CTX, &whole).unwrap().ok().unwrap();
+    vm.driver.flush(1, canvas.rect()).unwrap().ok().unwrap();
+    await_picture(&vm, 0, &canvas.picture);
+
+    submit(&mut vm.driver, Stream::new().fill(1, canvas.format, 0x55_aa11));
+    vm.driver.from_host_3d(CTX, &whole).unwrap().ok().unwrap();
+    let mut bytes = vec![0; 300 * 200 * 4];
+    canvas.backing.read(0, &mut bytes);
+    assert!(bytes.chunks(4).all(|pixel| shown(pixel) == 0x55_aa11));
 }
 
 #[test]
@@ -194,8 +218,16 @@ fn a_blob_of_guest_memory_is_shown_beside_a_texture() {
     vm.driver.call(&create).unwrap().ok().unwrap();
     let picture = Picture::noise(64, 64, 12);
     backing.write(0, &picture.bytes(2));
-    let show =
-        Command::SetScanoutBlob { rect, scanout_id: 1, resource_id: 2, width: 64, height: 64, format: 2, stride: 256 };
+    let show = Command::SetScanoutBlob {
+        rect,
+        scanout_id: 1,
+        resource_id: 2,
+        width: 64,
+        height: 64,
+        format: 2,
+        stride: 256,
+        offset: 0,
+    };
     vm.driver.call(&show).unwrap().ok().unwrap();
     await_picture(&vm, 1, &picture);
     assert!(shows(&vm, 0, &sheet.picture));

@@ -5,8 +5,8 @@ use seat_frontend::gpu::virgl::Stream;
 use seat_frontend::gpu::{Command, Fence, NAME_SIZE, Texture, resp};
 use seat_frontend::machine::GpuMachine;
 
-use crate::common::Seat;
 use crate::common::canvas::await_picture;
+use crate::common::{Seat, soon};
 use crate::seat::{CTX, boot, boot_with};
 use crate::sheet::{Sheet, sheet_on_screen, submit};
 
@@ -141,6 +141,23 @@ fn a_context_that_has_an_error_answers_errors_and_the_others_go_on() {
     vm.driver.create_context(2).unwrap().ok().unwrap();
     vm.driver.attach_to_context(2, 1).unwrap().ok().unwrap();
     vm.driver.submit_3d(2, fill.words()).unwrap().ok().unwrap();
+}
+
+#[test]
+fn what_the_renderer_complains_of_is_logged_and_not_without_end() {
+    let Some(Seat { mut program, mut vm }) = boot_with(&["--log-level=info"]) else { return };
+    // A surface of a resource that is not there.
+    let mut wrong = Stream::new();
+    wrong.create_surface(9, 4711, 1);
+    for ctx in 2..102 {
+        vm.driver.create_context(ctx).unwrap().ok().unwrap();
+        assert!(!vm.driver.submit_3d(ctx, wrong.words()).unwrap().is_ok());
+        vm.driver.destroy_context(ctx).unwrap().ok().unwrap();
+    }
+    assert_eq!(program.terminate(soon()).unwrap().code(), Some(0));
+    let stderr = program.stderr();
+    let said = stderr.lines().filter(|line| line.contains("virglrenderer: ")).count();
+    assert!((1..50).contains(&said), "{stderr}");
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! When fenced commands come back, and in which order: when their work is done, and after those before them on their
 //! timeline. That their numbers come back with them the driver checks for each.
 
+use seat_frontend::control::Start;
 use seat_frontend::gpu::virgl::{BlitEnd, Stream, object};
 use seat_frontend::gpu::{Command, Fence, Rect, Texture, Ticket, resp};
-use seat_frontend::machine::GpuMachine;
+use seat_frontend::machine::{GpuMachine, MachineOptions};
+use seat_frontend::memory::GuestMemory;
 
 use crate::common::canvas::{Canvas, await_picture};
-use crate::common::{Seat, assert_answers, await_display_features, await_kicks_seen};
-use crate::seat::{CTX, boot, reboot};
+use crate::common::{Seat, assert_answers, await_display_features, await_kicks_seen, boot_on};
+use crate::seat::{CTX, boot, options, program, reboot};
 use crate::sheet::sheet_on_screen;
 
 /// A command that needs no renderer, and is refused.
@@ -105,14 +107,59 @@ fn a_fenced_command_behind_work_without_a_fence_comes_back_after_it() {
 fn commands_without_a_fence_do_not_wait_for_the_renderer() {
     let Some(Seat { program: _program, mut vm }) = boot() else { return };
     let slow = Slow::new(&mut vm);
+    let nop = Stream::new().nop(0).clone();
+    // What needs no renderer, and what does.
+    let free = [QUICK, Command::Submit3d { words: nop.words() }];
     // One of several times at the least: the work may be done before it is looked at.
     let overtaken = (0..20).any(|round| {
         let fenced = vm.driver.queue_fenced(&slow.command(), Fence::new(round).of_context(CTX)).unwrap();
+        let free = free.each_ref().map(|command| vm.driver.queue_fenced(command, Fence::in_context(CTX)).unwrap());
+        vm.driver.kick();
+        come_back(&mut vm) == [&free[..], &[fenced]].concat()
+    });
+    assert!(overtaken);
+}
+
+#[test]
+fn a_fenced_transfer_comes_back_when_the_renderer_says_so() {
+    let Some(Seat { program: _program, mut vm }) = boot() else { return };
+    let sheet = sheet_on_screen(&mut vm, 1, 512, 512);
+    let transfer = Command::TransferToHost3d(sheet.transfer(sheet.rect()));
+    // The renderer is not heard before the commands at hand are done, if these are all seen at once.
+    let overtaken = (0..20).any(|round| {
+        let fenced = vm.driver.queue_fenced(&transfer, Fence::new(round).of_context(CTX)).unwrap();
         let free = vm.driver.queue(&QUICK).unwrap();
         vm.driver.kick();
         come_back(&mut vm) == [free, fenced]
     });
     assert!(overtaken);
+}
+
+#[test]
+fn a_transfer_under_way_comes_back_when_it_is_done_whatever_the_renderer_says_meanwhile() {
+    let Some(program) = program(&[]) else { return };
+    let memory = GuestMemory::scattered(256 << 20).unwrap();
+    let mut vm = boot_on(&program, MachineOptions { memory, ..options() });
+    vm.driver.create_context(CTX).unwrap().ok().unwrap();
+    // It takes several turns.
+    let mut canvas = Canvas::new(&mut vm.driver, 1, 3500, 3500);
+    canvas.put_on(&mut vm.driver, 0);
+    let rect = canvas.rect();
+    canvas.fill(rect, 0x12_3456);
+    let nop = Stream::new().nop(0).clone();
+    let work = Command::Submit3d { words: nop.words() };
+    vm.driver.queue_fenced(&work, Fence::new(1).of_context(CTX)).unwrap();
+    let transfer = vm.driver.queue(&Command::TransferToHost2d { rect, offset: 0, resource_id: 1 }).unwrap();
+    vm.driver.kick();
+    while vm.driver.spin_done().unwrap().ticket != transfer {}
+
+    // From now on the guest may draw there: the last row, which is read last.
+    canvas.backing.write(canvas.backing.len() - 10_000, &[0xff; 10_000]);
+
+    vm.driver.queue(&Command::ResourceFlush { rect, resource_id: 1 }).unwrap();
+    vm.driver.kick();
+    vm.driver.finish_all().unwrap();
+    await_picture(&vm, 0, &canvas.picture);
 }
 
 #[test]
@@ -215,6 +262,7 @@ fn a_pause_gives_back_all_that_was_taken() {
         while vm.driver.poll_done().unwrap().is_some() {
             back += 1;
         }
+        assert_eq!(vm.front.bases()[0], u32::from(vm.driver.control_ring().used_idx()), "round {round}");
         let left = vm.driver.in_flight();
         assert_eq!(back + left, 9);
         vm.resume().unwrap();
@@ -242,6 +290,29 @@ fn a_reset_forgets_what_is_under_way() {
         vm.driver.call_fenced(&QUICK, Fence::new(round)).unwrap();
         reboot(&mut vm);
     }
+}
+
+#[test]
+fn a_reset_of_rings_that_run_forgets_what_is_under_way() {
+    let Some(Seat { program: _program, mut vm }) = boot() else { return };
+    let slow = Slow::new(&mut vm);
+    for n in 0..6 {
+        vm.driver.queue_fenced(&slow.command(), Fence::new(n).of_context(CTX)).unwrap();
+    }
+    vm.driver.kick();
+    await_kicks_seen(&mut vm);
+
+    vm.front.reset_device().unwrap();
+
+    vm.driver.reset();
+    let memory = vm.driver.memory().clone();
+    let (features, rings) = (vm.features(), vm.driver.rings());
+    vm.front.start(&Start { memory: memory.regions(), rings: &rings, features, gpu_socket: None }).unwrap();
+    vm.driver.create_context(CTX).unwrap().ok().unwrap();
+    let nop = Stream::new().nop(0).clone();
+    let work = Command::Submit3d { words: nop.words() };
+    vm.driver.call_fenced(&work, Fence::new(9).of_context(CTX)).unwrap().ok().unwrap();
+    assert_answers(&mut vm);
 }
 
 #[test]

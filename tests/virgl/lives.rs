@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use seat_frontend::control::FrontEnd;
 use seat_frontend::gpu::virgl::{Stream, ccmd, object};
 use seat_frontend::gpu::{Command, Fence, Rect, resp};
 use seat_frontend::machine::{GpuMachine, MachineOptions};
 use seat_frontend::memory::GuestMemory;
+use seat_frontend::program::{Program, TempDir};
 
 use crate::common::canvas::{await_picture, canvas_on_screen};
 use crate::common::picture::Picture;
-use crate::common::{Seat, boot_on, soon};
+use crate::common::{BINARY, Seat, boot_on, patient, soon};
 use crate::fences::Slow;
-use crate::scene::{STRIP, Scene};
+use crate::scene::{COLOUR, STRIP, Scene};
 use crate::seat::{CTX, boot, guest_on, options, program, reboot};
 use crate::sheet::{Sheet, sheet_on_screen, submit};
 
@@ -225,4 +227,27 @@ fn memory_that_goes_takes_transfers_along_and_no_more() {
         sheet.flush(&mut vm.driver, sheet.rect());
         await_picture(&vm, 0, &sheet.picture);
     }
+}
+
+#[test]
+fn no_shader_of_a_guest_is_left_on_the_hosts_disk() {
+    let Some(_) = program(&[]) else { return };
+    let folder = TempDir::new().unwrap();
+    let (socket, cache) = (folder.join("socket"), folder.join("cache"));
+    let mut command = std::process::Command::new(BINARY);
+    command.arg(format!("--socket-path={}", socket.display())).args(["--virgl", "--no-sandbox"]);
+    command.env("MESA_SHADER_CACHE_DIR", &cache);
+    let mut program = Program::from_command(command).unwrap();
+    program.wait_listening(&socket, soon()).unwrap();
+    let mut vm = GpuMachine::boot(patient(FrontEnd::connect(&socket).unwrap()), options()).unwrap();
+    vm.driver.create_context(CTX).unwrap().ok().unwrap();
+    let (sheet, scene) = (Sheet::new(&mut vm.driver, 1, 64, 64), Scene::new(&mut vm.driver, 2));
+    let mut stream = Stream::new();
+    scene.prepare(&mut stream, &sheet.texture);
+    scene.draw(&mut stream, sheet.rect());
+    submit(&mut vm.driver, &stream);
+    sheet.flip_to(&mut vm.driver, 0);
+    await_picture(&vm, 0, &Picture::flat(64, 64, COLOUR));
+    assert_eq!(program.terminate(soon()).unwrap().code(), Some(0));
+    assert!(!cache.exists());
 }

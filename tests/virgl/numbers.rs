@@ -182,7 +182,7 @@ impl Parts {
                 let Rect { width, height, .. } = rect;
                 let (format, stride) = (self.format(), width.wrapping_mul(4));
                 let rect = Rect::new(0, 0, width, height);
-                Command::SetScanoutBlob { rect, scanout_id, resource_id, width, height, format, stride }
+                Command::SetScanoutBlob { rect, scanout_id, resource_id, width, height, format, stride, offset: 0 }
             }
             _ => {
                 self.take_stream();

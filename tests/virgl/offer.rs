@@ -1,5 +1,6 @@
 //! What the device offers once it can render: features, the config space, capability sets.
 
+use seat_frontend::control::{feature as transport, request};
 use seat_frontend::gpu::{Command, HEADER_SIZE, feature, resp};
 
 use crate::common::{Seat, connect};
@@ -16,6 +17,11 @@ fn features_and_the_number_of_capability_sets_are_those_of_3d() {
     for bit in [feature::VIRGL, feature::EDID, feature::RESOURCE_UUID, feature::RESOURCE_BLOB, feature::CONTEXT_INIT] {
         assert_ne!(offered & 1 << bit, 0, "bit {bit} of {offered:#x}");
     }
+    // Others go ahead of answers that wait for the renderer.
+    let protocol = front.get_protocol_features().unwrap();
+    front.set_protocol_features(protocol).unwrap();
+    let in_order = offered | 1 << transport::IN_ORDER;
+    assert_ne!(front.ack_value(request::SET_FEATURES, &in_order.to_ne_bytes(), &[]).unwrap(), 0);
     let Some(Seat { program: _program, mut vm }) = boot() else { return };
     assert_eq!(vm.front.get_config(NUM_CAPSETS, 4).unwrap(), 2u32.to_le_bytes());
 }

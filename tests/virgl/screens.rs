@@ -184,6 +184,25 @@ fn a_flush_shows_its_rectangle_and_no_more_is_sent() {
 }
 
 #[test]
+fn two_flushes_of_one_batch_show_both_their_rectangles() {
+    let Some(Seat { program: _program, mut vm }) = boot() else { return };
+    let mut sheet = Sheet::of(&mut vm.driver, Texture { flags: 0, ..Texture::picture(1, 640, 480) });
+    sheet.flip_to(&mut vm.driver, 0);
+    for (round, order) in (1..).zip([[0, 1], [1, 0]]) {
+        let parts = [Rect::new(10, 20, 30, 40), Rect::new(500, 400, 100, 50)];
+        for part in parts {
+            sheet.fill_part(&mut vm.driver, part, 0x0a_0b0c * round);
+        }
+        for rect in order.map(|which: usize| parts[which]) {
+            vm.driver.queue(&Command::ResourceFlush { rect, resource_id: 1 }).unwrap();
+        }
+        vm.driver.kick();
+        vm.driver.finish_all().unwrap();
+        await_picture(&vm, 0, &sheet.picture);
+    }
+}
+
+#[test]
 fn of_a_frame_in_which_little_changed_little_is_sent() {
     let Some(Seat { program: _program, mut vm }) = boot() else { return };
     let mut settled = Settled::new(&mut vm);

@@ -2,7 +2,7 @@
 
 use seat_frontend::gpu::three_d::{bind, target};
 use seat_frontend::gpu::virgl::Stream;
-use seat_frontend::gpu::{Rect, Texture, resp};
+use seat_frontend::gpu::{Rect, Texture, format, resp};
 use seat_frontend::machine::GpuMachine;
 
 use crate::common::Seat;
@@ -137,6 +137,32 @@ fn what_contexts_have_attached_is_counted_and_comes_back() {
 }
 
 #[test]
+fn a_guest_with_3d_may_have_more_than_a_quarter_of_a_gibibyte() {
+    let Some(Seat { program: _program, mut vm }) = boot() else { return };
+    // Of sixteen mebibytes each.
+    (1..=20).for_each(|id| assert!(vm.driver.create_3d(&Texture::picture(id, 2048, 2048)).unwrap().is_ok()));
+}
+
+#[test]
+fn a_2d_resource_in_a_context_is_counted_with_its_texture() {
+    let Some(Seat { program: _program, mut vm }) = boot_with(&["--max-hostmem=64M"]) else { return };
+    // A mebibyte each, and as much again.
+    for _ in 0..3 {
+        let mut make = |id: u32| {
+            vm.driver.create_2d(id, format::B8G8R8X8, 512, 512).unwrap().is_ok()
+                && vm.driver.attach_to_context(CTX, id).unwrap().is_ok()
+        };
+        let made = (1..100).take_while(|id| make(*id)).count() as u32;
+        assert!((24..32).contains(&made), "{made} resources");
+        for id in 1..=made {
+            vm.driver.unref(id).unwrap().ok().unwrap();
+        }
+        // The last one is there or not.
+        vm.driver.unref(made + 1).unwrap();
+    }
+}
+
+#[test]
 fn a_texture_on_a_screen_is_counted_with_its_host_copy() {
     let Some(Seat { program: _program, mut vm }) = boot_with(&["--max-hostmem=11M"]) else { return };
     // Of four mebibytes; the copy that is shown has as many, and the guest's context has three.
@@ -196,10 +222,9 @@ fn what_is_no_picture_is_not_shown() {
     let plain = Texture { flags: 0, ..Texture::picture(1, 16, 16) };
     // VIRGL_FORMAT_R8_UNORM, VIRGL_FORMAT_R16G16B16A16_FLOAT, VIRGL_FORMAT_S8_UINT_Z24_UNORM
     let depth = Texture { format: 20, bind: bind::DEPTH_STENCIL, ..plain };
-    let [small, large] = [64, 94].map(|format| Texture { format, ..plain });
-    // One sample a texel is not the same as none: it can't be read back.
-    let sample = Texture { nr_samples: 1, ..plain };
-    for texture in [small, large, depth, sample, Texture::buffer(1, 256)] {
+    let (red, floats) = (Texture { format: 64, ..plain }, Texture { format: 94, ..plain });
+    let [one, four] = [1, 4].map(|nr_samples| Texture { nr_samples, bind: bind::RENDER_TARGET, ..plain });
+    for texture in [red, floats, depth, one, four, Texture::buffer(1, 256)] {
         vm.driver.create_3d(&texture).unwrap().ok().unwrap();
         let rect = Rect::new(0, 0, texture.width, texture.height);
         assert_eq!(vm.driver.set_scanout(0, 1, rect).unwrap().kind, resp::ERR_INVALID_PARAMETER, "{texture:?}");

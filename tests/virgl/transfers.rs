@@ -141,6 +141,12 @@ fn a_transfer_without_backing_is_refused() {
         for command in [Command::TransferToHost3d(whole), Command::TransferFromHost3d(whole)] {
             assert_eq!(vm.driver.call_in(CTX, &command).unwrap().kind, resp::ERR_UNSPEC, "{why}");
         }
+        for direction in [Direction::ToHost, Direction::FromHost] {
+            let mut stream = Stream::new();
+            stream.transfer(1, texture.region(), 0, direction);
+            let kind = vm.driver.submit_3d(CTX, stream.words()).unwrap().kind;
+            assert_eq!(kind, resp::ERR_INVALID_PARAMETER, "{why}, {direction:?}");
+        }
     };
 
     refused(&mut vm, "none yet");

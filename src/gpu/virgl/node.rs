@@ -32,13 +32,16 @@ pub enum NodeError {
 pub fn open(path: &Path) -> Result<OwnedFd, NodeError> {
     // Looked at before: opening another device can do something.
     let metadata = fs::metadata(path)?;
-    let number = metadata.rdev();
-    let is_node = metadata.file_type().is_char_device() && major(number) == DRM_MAJOR;
-    if !is_node || minor(number) < FIRST_RENDER_MINOR {
+    if !metadata.file_type().is_char_device() || !is_of_render_node(metadata.rdev()) {
         return Err(NodeError::Other);
     }
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     Ok(fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?.into())
+}
+
+/// Whether a render node's device has that number.
+fn is_of_render_node(number: u64) -> bool {
+    major(number) == DRM_MAJOR && minor(number) >= FIRST_RENDER_MINOR
 }
 
 /// All render nodes of this host, in the order of their numbers.
@@ -56,6 +59,17 @@ fn is_named_like_one(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::stat::makedev;
+
+    #[test]
+    fn render_nodes_are_told_by_their_numbers_and_names() {
+        for (number, expected) in [((226, 128), true), ((226, 191), true), ((226, 127), false), ((29, 128), false)] {
+            assert_eq!(is_of_render_node(makedev(number.0, number.1)), expected, "{number:?}");
+        }
+        for (name, expected) in [("renderD128", true), ("card0", false), ("by-path", false)] {
+            assert_eq!(is_named_like_one(&Path::new("/dev/dri").join(name)), expected, "{name}");
+        }
+    }
 
     #[test]
     fn what_is_no_render_node_is_not_opened() {

@@ -166,6 +166,7 @@ pub enum Command<'a> {
         height: u32,
         format: u32,
         stride: u32,
+        offset: u32,
     },
     UpdateCursor {
         scanout_id: u32,
@@ -278,9 +279,9 @@ impl Command<'_> {
             Command::CreateBlob { resource_id, blob_mem, blob_flags, blob_id, size, entries } => {
                 out.u32(resource_id).u32(blob_mem).u32(blob_flags).u32(entries.len() as u32).u64(blob_id).u64(size)
             }
-            Command::SetScanoutBlob { rect, scanout_id, resource_id, width, height, format, stride } => {
+            Command::SetScanoutBlob { rect, scanout_id, resource_id, width, height, format, stride, offset } => {
                 out.rect(rect).u32(scanout_id).u32(resource_id).u32(width).u32(height).u32(format).u32(0);
-                out.u32(stride).zeros(12 + 16)
+                out.u32(stride).zeros(12).u32(offset).zeros(12)
             }
             Command::UpdateCursor { scanout_id, x, y, resource_id, hot_x, hot_y } => {
                 out.u32(scanout_id).u32(x).u32(y).u32(0).u32(resource_id).u32(hot_x).u32(hot_y).u32(0)
@@ -385,8 +386,16 @@ mod tests {
         let entries = &[MemEntry::default(); 3];
         let raw = Command::Raw { kind: 0x200, body: &[0; 72], tail: &[] };
         let blob = Command::CreateBlob { resource_id: 1, blob_mem: 1, blob_flags: 0, blob_id: 0, size: 0, entries };
-        let scanout_blob =
-            Command::SetScanoutBlob { rect, scanout_id: 0, resource_id: 1, width: 3, height: 4, format: 2, stride: 12 };
+        let scanout_blob = Command::SetScanoutBlob {
+            rect,
+            scanout_id: 0,
+            resource_id: 1,
+            width: 3,
+            height: 4,
+            format: 2,
+            stride: 12,
+            offset: 0,
+        };
         assert_eq!(sizes(Command::GetDisplayInfo), (24, 0));
         assert_eq!(sizes(Command::ResourceCreate2d { resource_id: 1, format: 2, width: 3, height: 4 }), (40, 0));
         assert_eq!(sizes(Command::ResourceUnref { resource_id: 1 }), (32, 0));
