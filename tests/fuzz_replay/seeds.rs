@@ -431,6 +431,7 @@ pub fn stream() -> Vec<Seed> {
     let subs = [
         vec![CREATE_SUB_CTX, USUAL, 1, CREATE_SUB_CTX, USUAL, 2, DESTROY_SUB_CTX, USUAL, 1],
         (2..18).flat_map(|number| [CREATE_SUB_CTX, USUAL, number]).collect(),
+        vec![DESTROY_SUB_CTX, USUAL, 17],
     ];
     let mut boxes = [1; 21];
     (boxes[11], boxes[20]) = (2, 3);
@@ -470,12 +471,24 @@ pub fn stream() -> Vec<Seed> {
         command(LINK_SHADER, &[0, 7, 0, 0, 0, 0]),
         command(CREATE_OBJECT, b"\x08\x05\x04\x14\x09A"),
     ];
+    // Each in a stream of its own, of which the first and the last pass.
+    let refused = [
+        command(CREATE_OBJECT, b"\x07\x01\x0c\x14\0A"),
+        go_on(0),
+        go_on(8),
+        command(CREATE_OBJECT, b"\x08\x01\x0c\x14\0A"),
+        command(CREATE_OBJECT, &[7, 1, 4, 20, 1, 0, 0, 0, 0, 0, 0, 65]),
+        command(BIND_SHADER, &[7, 1]),
+        command(SET_UNIFORM_BUFFER, &[1, 3, 0, 0, 0]),
+    ];
+    let refused = refused.map(|stream| [stream, vec![end::DONE]].concat());
     let with_textures = |commands: Vec<u8>| [textures(), commands].concat();
     vec![
         seed("stream", "transfers", transfers.len(), with_textures(transfers.concat())),
-        seed("stream", "sub-contexts", 19, with_textures(subs.concat())),
+        seed("stream", "sub-contexts", 20, with_textures(subs.concat())),
         seed("stream", "drawing", drawing.len(), with_textures(drawing.concat())),
         seed("stream", "slots", slots.len() - 1, with_textures(slots.concat())),
+        seed("stream", "refused", 2, with_textures(refused.concat())),
         seed("stream", "failure", failure.len() - 1, with_textures(failure.concat())),
         seed("stream", "shaders", shaders.len(), with_textures(shaders.concat())),
     ]

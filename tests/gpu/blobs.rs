@@ -102,7 +102,8 @@ fn a_blob_that_is_much_to_read_is_seen_whole_and_commands_behind_it_wait() {
         let part = Picture::noise(WIDE, ROWS, seed);
         piece.write(0, &part.bytes(format));
         let (width, height) = (rect.width, rect.height);
-        let show = Command::SetScanoutBlob { rect, scanout_id: 0, resource_id: 1, width, height, format, stride, offset: 0 };
+        let show =
+            Command::SetScanoutBlob { rect, scanout_id: 0, resource_id: 1, width, height, format, stride, offset: 0 };
         vm.driver.queue(&show).unwrap();
         vm.driver.queue(&Command::ResourceFlush { rect, resource_id: 1 }).unwrap();
         vm.driver.queue(&Command::ResourceCreate2d { resource_id: 2, format, width: 4, height: 4 }).unwrap();
