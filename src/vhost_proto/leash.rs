@@ -22,7 +22,7 @@ use nix::errno::Errno;
 pub const PERIOD: Duration = Duration::from_millis(100);
 
 /// Strikes in one turn of the loop after which it has lasted for long.
-const LONG: u32 = 20;
+const LONG: u32 = 50;
 
 /// What is called then, and at each strike after it, by the signal's handler.
 static LOOK: OnceLock<fn()> = OnceLock::new();
@@ -49,7 +49,7 @@ struct Leash {
     seen: Cell<u32>,
 }
 
-/// Has `look` called during turns that last for two seconds and longer, in a signal's handler, from time to time. The first
+/// Has `look` called during turns that last for five seconds and longer, in a signal's handler, from time to time. The first
 /// one counts.
 pub fn when_long(look: fn()) {
     let _ = LOOK.set(look);
