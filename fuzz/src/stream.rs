@@ -12,6 +12,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use seat_frontend::gpu::virgl::ccmd::{
+    BIND_SHADER, BLIT, COPY_TRANSFER3D as COPY_TRANSFER, CREATE_OBJECT, CREATE_SUB_CTX, DESTROY_SUB_CTX, NOP,
+    RESOURCE_INLINE_WRITE as INLINE_WRITE, SET_SHADER_BUFFERS, SET_SHADER_IMAGES, SET_SUB_CTX, TRANSFER3D as TRANSFER,
+};
+use seat_frontend::gpu::virgl::object;
 use vhost_seat::gpu::command::{Box3d, Create3d, ResourceId, Transfer3d};
 use vhost_seat::gpu::virgl::bounds::{self, Known, Reading};
 use vhost_seat::gpu::virgl::stream::{Context, MAX_SUB_CONTEXTS, Textures};
@@ -22,21 +27,9 @@ use super::script::Script;
 const MAX_WORDS: usize = 20_000;
 const MAX_STREAMS: usize = 200;
 
-/// Numbers of commands (`VIRGL_CCMD_*`), and of what transfers say.
-pub const NOP: u8 = 0;
-pub const CREATE_OBJECT: u8 = 1;
-pub const INLINE_WRITE: u8 = 9;
-pub const BLIT: u8 = 16;
+/// Numbers of commands that the front end of the tests has no name for, and what transfers say.
 pub const SET_UNIFORM_BUFFER: u8 = 27;
-pub const SET_SUB_CTX: u8 = 28;
-pub const CREATE_SUB_CTX: u8 = 29;
-pub const DESTROY_SUB_CTX: u8 = 30;
-pub const BIND_SHADER: u8 = 31;
-pub const SET_SHADER_BUFFERS: u8 = 34;
-pub const SET_SHADER_IMAGES: u8 = 35;
 pub const SET_ATOMIC_BUFFERS: u8 = 40;
-pub const TRANSFER: u8 = 43;
-pub const COPY_TRANSFER: u8 = 45;
 pub const RESOURCE_CREATE: u8 = 48;
 pub const LINK_SHADER: u8 = 52;
 pub const TO_HOST: u32 = 1;
@@ -206,7 +199,7 @@ impl Rules {
         let is_whole = |handle: &u32| self.unfinished.is_none_or(|(open, ..)| open != *handle);
         match number {
             RESOURCE_CREATE => false,
-            CREATE_OBJECT if kind == 4 => self.shader(body).is_some(),
+            CREATE_OBJECT if kind == object::SHADER => self.shader(body).is_some(),
             BIND_SHADER => body.first().is_none_or(is_whole),
             LINK_SHADER => body.iter().all(is_whole),
             // Of both boxes, how many layers.
@@ -373,7 +366,7 @@ fn command(number: u8, script: &mut Script<'_>, words: &mut Vec<u32>) {
     };
     let len = if shape & USUAL != 0 { usual } else { usize::from(shape & 63) };
     let told = len + usize::from(shape & CUT != 0);
-    let kind = if shape & 1 == 0 { 4 } else { 1 };
+    let kind = u32::from(if shape & 1 == 0 { object::SHADER } else { object::BLEND });
     words.push(u32::from(number) | kind << 8 | (told as u32) << 16);
     words.extend((0..len).map(|_| script.word()));
 }

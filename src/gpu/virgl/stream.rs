@@ -137,28 +137,15 @@ impl Checked {
     /// One more command.
     fn command(&mut self, head: u32, body: Words<'_>, textures: &dyn Textures) -> Result<(), Refused> {
         let Self { after: State { subs, shaders, .. }, is_fragile, fills, .. } = self;
-        let number = body.get(0).ok_or(Refused);
         let is_harmless = match head & 0xff {
             PIPE_RESOURCE_CREATE => false,
             // The depths of both boxes.
             BLIT => [11, 20].into_iter().all(|depth| body.get(depth).is_none_or(|depth| depth < LAYERS)),
-            CREATE_SUB_CTX => {
+            command @ (SET_SUB_CTX | CREATE_SUB_CTX | DESTROY_SUB_CTX) => {
                 let before = *subs;
-                subs.create(number?)?;
+                subs.take(command, body.get(0).ok_or(Refused)?)?;
                 *is_fragile |= before != *subs;
-                true
-            }
-            DESTROY_SUB_CTX => {
-                let before = *subs;
-                subs.destroy(number?);
-                *is_fragile |= before != *subs;
-                *fills = true;
-                true
-            }
-            SET_SUB_CTX => {
-                let before = *subs;
-                subs.set(number?);
-                *is_fragile |= before != *subs;
+                *fills |= command == DESTROY_SUB_CTX;
                 true
             }
             CREATE_OBJECT if head >> 8 & 0xff == SHADER => {

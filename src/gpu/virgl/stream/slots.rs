@@ -93,15 +93,12 @@ impl Slots {
     /// The library did a stream of these commands, which were seen through; before it there were `subs`.
     pub fn follow(&mut self, commands: Commands<'_>, mut subs: SubContexts) {
         for (head, body) in commands.flatten() {
-            let number = body.get(0).unwrap_or(0);
             match head & 0xff {
-                // One too many was refused before.
-                CREATE_SUB_CTX => subs.create(number).unwrap_or_default(),
-                DESTROY_SUB_CTX => {
-                    subs.destroy(number);
-                    self.subs.retain(|sub| sub.number == 0 || sub.number != number);
+                command @ (SET_SUB_CTX | CREATE_SUB_CTX | DESTROY_SUB_CTX) => {
+                    // One too many was refused before.
+                    let _ = subs.take(command, body.get(0).unwrap_or(0));
+                    self.subs.retain(|sub| subs.has(sub.number));
                 }
-                SET_SUB_CTX => subs.set(number),
                 command => {
                     for (place, texture) in filled(command, body) {
                         self.put(subs.current(), place, texture);

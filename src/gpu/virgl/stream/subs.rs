@@ -1,6 +1,6 @@
 //! The sub contexts that streams make, each an OpenGL context of its own: so many and no more. No I/O.
 
-use super::Refused;
+use super::{CREATE_SUB_CTX, DESTROY_SUB_CTX, Refused};
 
 /// Sub contexts of a context beside its first one: Mesa makes one or two, and each takes megabytes.
 pub const MAX_SUB_CONTEXTS: usize = 16;
@@ -15,8 +15,21 @@ pub struct SubContexts {
 }
 
 impl SubContexts {
-    /// A command makes that one.
-    pub fn create(&mut self, number: u32) -> Result<(), Refused> {
+    /// A command makes that one, ends it, or has those that follow be for it.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn take(&mut self, command: u32, number: u32) -> Result<(), Refused> {
+        match command {
+            CREATE_SUB_CTX => self.create(number)?,
+            DESTROY_SUB_CTX => self.destroy(number),
+            _ if self.has(number) => self.current = number,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, number: u32) -> Result<(), Refused> {
         // The library passes over one that is there.
         if !self.has(number) {
             let free = self.numbers.iter_mut().find(|taken| **taken == 0).ok_or(Refused)?;
@@ -26,20 +39,12 @@ impl SubContexts {
         Ok(())
     }
 
-    /// A command ends that one.
-    pub fn destroy(&mut self, number: u32) {
+    fn destroy(&mut self, number: u32) {
         if let Some(taken) = self.numbers.iter_mut().find(|taken| number != 0 && **taken == number) {
             *taken = 0;
             if self.current == number {
                 self.current = 0;
             }
-        }
-    }
-
-    /// The commands that follow are for that one, if there is one.
-    pub fn set(&mut self, number: u32) {
-        if self.has(number) {
-            self.current = number;
         }
     }
 
@@ -53,7 +58,8 @@ impl SubContexts {
         std::iter::once(0).chain(self.numbers.iter().copied().filter(|number| *number != 0))
     }
 
-    fn has(&self, number: u32) -> bool {
+    /// Whether there is that one.
+    pub fn has(&self, number: u32) -> bool {
         number == 0 || self.numbers.contains(&number)
     }
 }
