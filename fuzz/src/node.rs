@@ -65,9 +65,12 @@ impl Kernel {
         }
         shared.state.apply(event);
         shared.waiting.push_back(event);
-        if let Some(signal) = shared.signal.as_mut().filter(|_| !shared.signalled) {
-            signal.write_all(&[1]).unwrap();
-            shared.signalled = true;
+        let Some(signal) = shared.signal.as_mut().filter(|_| !shared.signalled) else { return };
+        match signal.write_all(&[1]) {
+            Ok(()) => shared.signalled = true,
+            // Opened, found to be another kind of device, and closed: nobody reads it.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => shared.signal = None,
+            Err(error) => panic!("the node's signal: {error}"),
         }
     }
 

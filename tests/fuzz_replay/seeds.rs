@@ -195,8 +195,9 @@ pub fn session() -> Vec<Seed> {
         events,
         vec![op::TURNS, 7],
     ];
-    // What comes back has another name, and after it the device itself.
-    let other = [vec![op::PLUG, 0, op::TURNS, 1, op::PLUG, 0x7a, op::TURNS, 3], pulled_out[2].clone()];
+    // What comes back has another name, and says things that nobody reads; after it the device itself.
+    let other =
+        [vec![op::PLUG, 0, op::TURNS, 1, op::PLUG, 0x7a, op::TURNS, 3], pulled_out[1].clone(), pulled_out[2].clone()];
     let another = [&pulled_out[..2], &other, &pulled_out[3..]].concat();
     vec![
         seed("session", "screen", 12, screen(boots | boot::DISPLAY)),
