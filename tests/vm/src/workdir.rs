@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::unistd::mkdtemp;
 
 use crate::error::{Context, Result};
 
@@ -13,10 +14,9 @@ pub struct Workdir {
 
 impl Workdir {
     pub fn new() -> Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("seat-vm-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).context(path.display())?;
+        // Process numbers come again, and who is killed leaves its folder behind.
+        let template = std::env::temp_dir().join("seat-vm-XXXXXX");
+        let path = mkdtemp(&template).context(template.display())?;
         Ok(Workdir { path })
     }
 

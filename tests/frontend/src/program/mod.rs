@@ -12,7 +12,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -35,11 +34,9 @@ pub struct TempDir(PathBuf);
 impl TempDir {
     /// Makes one.
     pub fn new() -> Result<TempDir> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("seat-{}-{count}", std::process::id()));
-        std::fs::create_dir(&path).map_err(|error| Error::io("mkdir", error))?;
-        Ok(TempDir(path))
+        // Process numbers come again, and who is killed leaves its folders behind.
+        let template = std::env::temp_dir().join("seat-XXXXXX");
+        nix::unistd::mkdtemp(&template).map(TempDir).map_err(|error| Error::io("mkdtemp", error))
     }
 
     /// Its path.
