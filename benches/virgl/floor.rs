@@ -136,19 +136,18 @@ fn at_each_kick(renderer: &mut Renderer, mut work: impl FnMut(&mut Renderer) -> 
     epoll.add(io::stdin(), EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
     epoll.add(&progress, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
     let mut events = [EpollEvent::empty()];
-    let mut sequence = 0;
+    let mut newest = 0;
     loop {
         if epoll.wait(&mut events, EpollTimeout::NONE)? == 0 {
             continue;
         }
         if events[0].data() == 0 {
             work(renderer)?;
-            sequence += 1;
-            renderer.fence(sequence)?;
+            newest = renderer.fence()?;
             continue;
         }
         let mut done = false;
-        renderer.retire(&mut |fence| done |= fence == sequence);
+        renderer.retire(&mut |fence| done |= fence.fence() == newest);
         if done {
             nix::unistd::write(io::stdout(), &1u64.to_ne_bytes())?;
         }

@@ -5,13 +5,13 @@
 //! answers to all before it on that timeline, so on each timeline answers stay in order, those of commands that the
 //! renderer has no part in too.
 //!
-//! The guest's fence ids are only echoed: the renderer counts in our numbers ([`Point`]), on one timeline. It has others, of
-//! contexts, which are not used: a context of virgl's has one ring only, so they would tell nothing else, and virglrenderer
-//! crashes where a context ends that has a fence of its own under way.
+//! The guest's fence ids are only echoed: the renderer counts in our numbers ([`Point`]), which grow whatever the timeline.
+//! It tells of a fence of the device's when all is done that was asked before, and of a ring's when its context's is.
 
 use std::collections::VecDeque;
 
 use super::command::{FLAG_INFO_RING_IDX, Header};
+use super::virgl::Done;
 
 /// What a fence is ordered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +33,17 @@ impl Timeline {
     }
 }
 
-/// A place in the renderer's work: when it is there, all earlier ones are behind it. The numbers wrap.
+/// A place in the renderer's work: a fence of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Point(pub u32);
+pub struct Point(pub u64);
 
 impl Point {
-    /// Whether the renderer is here once it says that it is at `reached`.
-    pub fn is_reached_at(self, reached: Self) -> bool {
-        // Fewer than 2^31 are ever under way.
-        reached.0.wrapping_sub(self.0) < 1 << 31
+    /// Whether the renderer says of this fence that it is done. Those before it on its timeline are as well.
+    pub fn is_reached_by(self, done: Done) -> bool {
+        match done {
+            Done::Through(fence) => self.0 <= fence,
+            Done::Alone(fence) => self.0 == fence,
+        }
     }
 }
 
@@ -75,9 +77,16 @@ impl<T: Copy> Fences<T> {
         self.waiting.push_back(Waiting { timeline, point, answer });
     }
 
-    /// The renderer is at `point`: gives out what waited for that.
-    pub fn reached(&mut self, point: Point, mut give: impl FnMut(T)) {
-        self.release(|waiting| waiting.point.is_reached_at(point), &mut give);
+    /// The renderer says that something is done: gives out what waited for that.
+    pub fn reached(&mut self, done: Done, mut give: impl FnMut(T)) {
+        match done {
+            Done::Through(_) => self.release(|waiting| waiting.point.is_reached_by(done), &mut give),
+            Done::Alone(fence) => {
+                let of_it = self.waiting.iter().find(|waiting| waiting.point.is_reached_by(done));
+                let Some(timeline) = of_it.map(|waiting| waiting.timeline) else { return };
+                self.release(|waiting| waiting.timeline == timeline && waiting.point.0 <= fence, &mut give);
+            }
+        }
     }
 
     /// Gives everything out, for there is no more time.
@@ -116,9 +125,9 @@ mod tests {
         assert_eq!(of(!FLAG_INFO_RING_IDX, 7, 1), Timeline::Device);
     }
 
-    fn reached(fences: &mut Fences<u32>, point: u32) -> Vec<u32> {
+    fn reached(fences: &mut Fences<u32>, done: Done) -> Vec<u32> {
         let mut out = Vec::new();
-        fences.reached(Point(point), |answer| out.push(answer));
+        fences.reached(done, |answer| out.push(answer));
         out
     }
 
@@ -126,21 +135,35 @@ mod tests {
     fn a_point_brings_all_before_it_and_none_after_it() {
         let mut fences = Fences::default();
         for number in 1..=4 {
-            fences.wait(Timeline::Device, Point(number), number * 10);
+            fences.wait(Timeline::Device, Point(number.into()), number * 10);
         }
-        assert_eq!(reached(&mut fences, 0), [0; 0]);
-        assert_eq!(reached(&mut fences, 2), [10, 20]);
-        assert_eq!(reached(&mut fences, 2), [0; 0]);
-        assert_eq!(reached(&mut fences, 9), [30, 40]);
+        assert_eq!(reached(&mut fences, Done::Through(0)), [0; 0]);
+        assert_eq!(reached(&mut fences, Done::Through(2)), [10, 20]);
+        assert_eq!(reached(&mut fences, Done::Through(2)), [0; 0]);
+        assert_eq!(reached(&mut fences, Done::Through(9)), [30, 40]);
     }
 
     #[test]
-    fn numbers_wrap() {
+    fn a_fence_of_a_ring_brings_those_before_it_on_its_ring_alone() {
         let mut fences = Fences::default();
-        fences.wait(Timeline::Device, Point(u32::MAX), 1);
-        fences.wait(RING, Point(0), 2);
-        assert_eq!(reached(&mut fences, u32::MAX), [1]);
-        assert_eq!(reached(&mut fences, 3), [2]);
+        let other = Timeline::Ring { ctx: 8, ring: 1 };
+        for (number, timeline) in [Timeline::Device, RING, other, RING, RING].into_iter().enumerate() {
+            fences.wait(timeline, Point(number as u64 + 1), number as u32 + 1);
+        }
+        // Nobody waits for that one.
+        assert_eq!(reached(&mut fences, Done::Alone(6)), [0; 0]);
+        assert_eq!(reached(&mut fences, Done::Alone(4)), [2, 4]);
+        assert_eq!(reached(&mut fences, Done::Through(3)), [1, 3]);
+        assert_eq!(reached(&mut fences, Done::Alone(5)), [5]);
+    }
+
+    #[test]
+    fn what_the_whole_is_waited_for_goes_with_a_later_fence_of_its_ring() {
+        let mut fences = Fences::default();
+        for number in [1, 2] {
+            fences.wait(RING, Point(number), number as u32);
+        }
+        assert_eq!(reached(&mut fences, Done::Alone(2)), [1, 2]);
     }
 
     #[test]
@@ -154,7 +177,7 @@ mod tests {
         assert_eq!(fences.last_on(RING), Some(Point(2)));
         assert_eq!(fences.last_on(Timeline::Ring { ctx: 7, ring: 2 }), None);
         fences.wait(Timeline::Device, Point(3), 4);
-        assert_eq!(reached(&mut fences, 3), [1, 2, 3, 4]);
+        assert_eq!(reached(&mut fences, Done::Through(3)), [1, 2, 3, 4]);
         assert_eq!(fences.last_on(RING), None);
     }
 }

@@ -12,6 +12,7 @@ use super::dialog::Question;
 use super::edid;
 use super::fences::{Fences, Point, Timeline};
 use super::state::{Outcome, State, goes_with_late};
+use super::virgl::Done;
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::vhost_proto::vring::{Popped, Ring};
@@ -106,11 +107,11 @@ impl Queue {
         self.point = None;
     }
 
-    /// The renderer has come to `point`.
-    pub fn reached(&mut self, point: Point) {
+    /// The renderer says that something is done.
+    pub fn reached(&mut self, done: Done) {
         // The command at hand may be waiting for the display: it need not wait for this any more.
-        self.point = self.point.filter(|own| !own.is_reached_at(point));
-        self.fences.reached(point, |answer| self.answered.push(answer));
+        self.point = self.point.filter(|own| !own.is_reached_by(done));
+        self.fences.reached(done, |answer| self.answered.push(answer));
     }
 
     /// Nothing is waited for any longer.
@@ -147,7 +148,7 @@ impl Queue {
                 let outcome = state.execute(&header, &command, &self.chain, memory);
                 // The cursor queue gives the renderer nothing to do, and nobody tells it what is done.
                 if header.is_fenced() && !self.for_cursor {
-                    self.point = state.fence();
+                    self.point = state.fence(Timeline::of(&header));
                 }
                 outcome
             }

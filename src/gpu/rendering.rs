@@ -13,7 +13,7 @@ use super::backing::Backing;
 use super::budget::{Budget, Charge};
 use super::command::{Create3d, CtxCreate, FLAG_Y_0_TOP, ResourceId, SUBMIT_3D_COMMANDS, Status, Transfer3d, target};
 use super::dmabuf::Dmabuf;
-use super::fences::Point;
+use super::fences::{Point, Timeline};
 use super::image::Image;
 use super::pixel::{self, Format, PIXEL};
 use super::rect::Rect;
@@ -21,7 +21,7 @@ use super::resource::{Pixels, Resource};
 use super::texel;
 use super::tiles::TileMap;
 use super::view::BAND_PIXELS;
-use super::virgl::{Capset, Refused, Renderer, Texture};
+use super::virgl::{Capset, Done, RING, Refused, Renderer, Texture};
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 use crate::{log_within, logger};
@@ -31,7 +31,7 @@ const CONTEXT_COST: u64 = 3 << 20;
 /// Longest SUBMIT_3D, in bytes: QEMU's limit too. Mesa's have 256 KiB at the most.
 const MAX_COMMANDS: u32 = 4 << 20;
 /// With so many fences under way a flush adds none.
-const FENCES_UNDER_WAY: u32 = 64;
+const FENCES_UNDER_WAY: u64 = 64;
 /// Textures that displays are handed at a time: each is a descriptor.
 const MAX_SHARED: usize = 128;
 /// What is kept of the buffer for commands between two of them.
@@ -46,6 +46,8 @@ const BIND_SAMPLER_VIEW: u32 = 1 << 3;
 /// A context.
 #[derive(Debug)]
 struct Context {
+    /// Its number at the renderer's. The guest's is free again before the renderer is through with it.
+    number: u32,
     /// The resources that it may use.
     attached: HashMap<ResourceId, Charge>,
     _charge: Charge,
@@ -56,14 +58,15 @@ struct Context {
 pub struct Rendering {
     renderer: Renderer,
     contexts: HashMap<u32, Context>,
+    /// Those whose end the renderer has put off.
+    ending: Vec<Context>,
+    /// The number that a context got last.
+    numbers: u32,
     /// A copy of what is submitted: the renderer must not find it changed by the guest meanwhile. Of words of 8 bytes, for
     /// it wants them aligned.
     commands: Vec<u64>,
     /// Pixels on their way to or from the renderer.
     rows: Vec<u8>,
-    /// The number of the latest fence, and of the latest that was reached.
-    fences: u32,
-    reached: u32,
     /// Whether work was handed over that no fence follows yet.
     busy: bool,
     /// Whether a display is handed the textures' own memory.
@@ -81,10 +84,10 @@ impl Rendering {
             shared: Rc::new(()),
             renderer,
             contexts: HashMap::new(),
+            ending: Vec::new(),
+            numbers: 0,
             commands: Vec::new(),
             rows: Vec::new(),
-            fences: 0,
-            reached: 0,
             busy: false,
             complaints: logger::Budget::new(1, Duration::from_secs(60)),
         }
@@ -97,10 +100,9 @@ impl Rendering {
 
     /// The guest's contexts are gone. Its textures go with their resources.
     pub fn reset(&mut self) {
-        for (id, _) in self.contexts.drain() {
-            self.renderer.destroy_context(id);
+        for (_, context) in std::mem::take(&mut self.contexts) {
+            self.end(context);
         }
-        self.contexts = HashMap::new();
         self.busy = false;
         // They hold pixels of this guest.
         self.rows = Vec::new();
@@ -134,9 +136,21 @@ impl Rendering {
         }
         let charge = budget.charge(CONTEXT_COST).ok_or(Status::ErrOutOfMemory)?;
         let name = name.get(..*name_len as usize).unwrap_or(name);
-        self.renderer.create_context(id, capset, name).map_err(|Refused| Status::ErrUnspec)?;
-        self.contexts.insert(id, Context { attached: HashMap::new(), _charge: charge });
+        let number = self.free_number();
+        self.renderer.create_context(number, capset, name).map_err(|Refused| Status::ErrUnspec)?;
+        self.contexts.insert(id, Context { number, attached: HashMap::new(), _charge: charge });
         Ok(())
+    }
+
+    /// A number that the renderer has no context of.
+    fn free_number(&mut self) -> u32 {
+        loop {
+            self.numbers = self.numbers.wrapping_add(1);
+            // There is room for far fewer contexts than there are numbers.
+            if self.numbers != 0 && !self.renderer.has_context(self.numbers) {
+                return self.numbers;
+            }
+        }
     }
 
     /// CTX_DESTROY. Gives out the resources that were attached to it.
@@ -145,8 +159,17 @@ impl Rendering {
     /// No such context.
     pub fn destroy_context(&mut self, id: u32) -> Result<impl Iterator<Item = ResourceId> + use<>, Status> {
         let context = self.contexts.remove(&id).ok_or(Status::ErrInvalidContextId)?;
-        self.renderer.destroy_context(id);
-        Ok(context.attached.into_keys())
+        let attached: Vec<ResourceId> = context.attached.keys().copied().collect();
+        self.end(context);
+        Ok(attached.into_iter())
+    }
+
+    /// Ends a context. It is paid for until the renderer has done so as well.
+    fn end(&mut self, context: Context) {
+        self.renderer.destroy_context(context.number);
+        if self.renderer.has_context(context.number) {
+            self.ending.push(context);
+        }
     }
 
     /// Sees whether there is such a context.
@@ -154,7 +177,15 @@ impl Rendering {
     /// # Errors
     /// There is not.
     pub fn check_context(&self, id: u32) -> Result<(), Status> {
-        if self.contexts.contains_key(&id) { Ok(()) } else { Err(Status::ErrInvalidContextId) }
+        self.number_of(id).map(drop)
+    }
+
+    /// The renderer's number of a context.
+    ///
+    /// # Errors
+    /// There is no such context.
+    fn number_of(&self, id: u32) -> Result<u32, Status> {
+        self.contexts.get(&id).map(|context| context.number).ok_or(Status::ErrInvalidContextId)
     }
 
     /// A new texture for a 3D resource.
@@ -180,7 +211,7 @@ impl Rendering {
         budget: &Rc<Budget>,
     ) -> Result<(), Status> {
         let context = self.contexts.get(&ctx).ok_or(Status::ErrInvalidContextId)?;
-        let is_new = !context.attached.contains_key(&id);
+        let (number, is_new) = (context.number, !context.attached.contains_key(&id));
         let charge = is_new.then(|| budget.charge(ATTACHED_COST).ok_or(Status::ErrOutOfMemory)).transpose()?;
         if let (None, Pixels::Copy(view)) = (&resource.texture, &resource.pixels) {
             let (format, image) = (view.format(), Rc::clone(view.image()));
@@ -204,7 +235,7 @@ impl Rendering {
             resource.set_texture(texture, charge);
         }
         let texture = resource.texture.as_ref().ok_or(Status::ErrUnspec)?;
-        self.renderer.attach_resource(ctx, texture);
+        self.renderer.attach_resource(number, texture);
         if let (Some(charge), Some(context)) = (charge, self.contexts.get_mut(&ctx)) {
             context.attached.insert(id, charge);
             resource.contexts = resource.contexts.saturating_add(1);
@@ -219,7 +250,7 @@ impl Rendering {
     pub fn detach(&mut self, ctx: u32, id: ResourceId, resource: &Resource) -> Result<bool, Status> {
         let context = self.contexts.get_mut(&ctx).ok_or(Status::ErrInvalidContextId)?;
         let texture = resource.texture.as_ref().ok_or(Status::ErrUnspec)?;
-        self.renderer.detach_resource(ctx, texture);
+        self.renderer.detach_resource(context.number, texture);
         Ok(context.forget(id))
     }
 
@@ -235,9 +266,9 @@ impl Rendering {
     /// # Errors
     /// No such context, no backing, a resource that the renderer has not; whatever the renderer does not like.
     pub fn to_host(&mut self, ctx: u32, resource: &Resource, transfer: &Transfer3d) -> Result<(), Status> {
-        let texture = self.check_transfer(ctx, resource)?;
+        let (number, texture) = self.check_transfer(ctx, resource)?;
         self.busy = true;
-        self.renderer.transfer_to_host(ctx, texture, transfer).map_err(|Refused| Status::ErrInvalidParameter)
+        self.renderer.transfer_to_host(number, texture, transfer).map_err(|Refused| Status::ErrInvalidParameter)
     }
 
     /// TRANSFER_FROM_HOST_3D.
@@ -245,18 +276,16 @@ impl Rendering {
     /// # Errors
     /// As [`Rendering::to_host`].
     pub fn from_host(&mut self, ctx: u32, resource: &Resource, transfer: &Transfer3d) -> Result<(), Status> {
-        let texture = self.check_transfer(ctx, resource)?;
-        self.renderer.transfer_from_host(ctx, texture, transfer).map_err(|Refused| Status::ErrInvalidParameter)
+        let (number, texture) = self.check_transfer(ctx, resource)?;
+        self.renderer.transfer_from_host(number, texture, transfer).map_err(|Refused| Status::ErrInvalidParameter)
     }
 
-    fn check_transfer<'a>(&self, ctx: u32, resource: &'a Resource) -> Result<&'a Texture, Status> {
-        if ctx != 0 {
-            self.check_context(ctx)?;
-        }
+    fn check_transfer<'a>(&self, ctx: u32, resource: &'a Resource) -> Result<(u32, &'a Texture), Status> {
+        let number = if ctx == 0 { 0 } else { self.number_of(ctx)? };
         if resource.backing().is_none_or(Backing::is_empty) {
             return Err(Status::ErrUnspec);
         }
-        resource.texture.as_ref().ok_or(Status::ErrInvalidResourceId)
+        Ok((number, resource.texture.as_ref().ok_or(Status::ErrInvalidResourceId)?))
     }
 
     /// SUBMIT_3D of `size` bytes, which follow the fixed part of the request in `chain`.
@@ -264,7 +293,7 @@ impl Rendering {
     /// # Errors
     /// No such context; more bytes than there are, or than anybody submits; commands that the renderer does not like.
     pub fn submit(&mut self, ctx: u32, size: u32, chain: &Chain, memory: &GuestMemory) -> Result<(), Status> {
-        self.check_context(ctx)?;
+        let number = self.number_of(ctx)?;
         let supplied = chain.readable_len().saturating_sub(SUBMIT_3D_COMMANDS as u64);
         if u64::from(size) > supplied || size > MAX_COMMANDS || !size.is_multiple_of(4) {
             return Err(Status::ErrInvalidParameter);
@@ -284,7 +313,7 @@ impl Rendering {
             }
         }
         self.busy = true;
-        let result = self.renderer.submit(ctx, &mut self.commands, size / 4);
+        let result = self.renderer.submit(number, &mut self.commands, size / 4);
         self.commands.truncate(KEPT_COMMANDS);
         self.commands.shrink_to(KEPT_COMMANDS);
         result.map_err(|Refused| Status::ErrInvalidParameter)
@@ -295,19 +324,22 @@ impl Rendering {
         std::mem::take(&mut self.busy)
     }
 
-    /// Has the renderer tell when all that was handed over until now is done. `None` where it refuses.
-    pub fn fence(&mut self) -> Option<Point> {
-        self.fences = self.fences.wrapping_add(1);
-        self.renderer.fence(self.fences).ok().map(|()| Point(self.fences))
+    /// Has the renderer tell when what was handed over until now is done: of a context's ring that context's, else all of
+    /// it. `None` where it refuses.
+    pub fn fence(&mut self, timeline: Timeline) -> Option<Point> {
+        let ring = match timeline {
+            Timeline::Ring { ctx, ring: RING } => self.number_of(ctx).ok(),
+            Timeline::Ring { .. } | Timeline::Device => None,
+        };
+        let on_ring = ring.and_then(|number| self.renderer.fence_context(number).ok());
+        // What is done on the whole is done on every ring.
+        on_ring.or_else(|| self.renderer.fence().ok()).map(Point)
     }
 
     /// Gives out what the renderer has come to since this was asked last.
-    pub fn retire(&mut self, mut each: impl FnMut(Point)) {
-        let reached = &mut self.reached;
-        self.renderer.retire(&mut |number| {
-            *reached = number;
-            each(Point(number));
-        });
+    pub fn retire(&mut self, mut each: impl FnMut(Done)) {
+        self.renderer.retire(&mut each);
+        self.ending.retain(|context| self.renderer.has_context(context.number));
     }
 
     /// The memory of a texture, for displays to show; `None` where they are shown pixels.
@@ -333,8 +365,8 @@ impl Rendering {
     /// Has the GPU begin what was asked so far: somebody else is about to look at it.
     pub fn flush(&mut self) {
         // A fence that nobody waits for does that. A guest can flush as often as it likes, so there are not many of them.
-        if self.fences.wrapping_sub(self.reached) < FENCES_UNDER_WAY {
-            let _ = self.fence();
+        if self.renderer.fences_under_way() < FENCES_UNDER_WAY {
+            let _ = self.fence(Timeline::Device);
         }
     }
 

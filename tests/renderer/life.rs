@@ -6,7 +6,7 @@ use vhost_seat::gpu::rect::Rect;
 use vhost_seat::gpu::virgl::{OpenError, Renderer};
 
 use crate::Case;
-use crate::support::picture;
+use crate::support::{clear, picture};
 
 pub const CASES: &[Case] = &[
     ("a_second_renderer_is_refused_and_harms_nobody", second),
@@ -32,7 +32,7 @@ pub fn again(mut renderer: Renderer) {
     drop(renderer);
     assert!(matches!(Renderer::open(crate::node().as_deref()), Err(OpenError::Again)), "a texture is left");
     drop(texture);
-    for _ in 0..3 {
+    for _ in 0..10 {
         let mut renderer = Renderer::open(crate::node().as_deref()).unwrap();
         assert_eq!(renderer.capsets().len(), 2);
         let texture = renderer.create_texture(&picture(1, 4, 4)).unwrap();
@@ -40,6 +40,16 @@ pub fn again(mut renderer: Renderer) {
         let mut out = [0; 64];
         renderer.read_back(&texture, &Rect::of_size(4, 4), &mut out).unwrap();
         assert_eq!(out, [3; 64]);
-        renderer.fence(1).unwrap();
+        renderer.fence().unwrap();
+        // It is closed with work of contexts under way.
+        let large = renderer.create_texture(&picture(2, 2048, 2048)).unwrap();
+        for ctx in 1..=3 {
+            renderer.create_context(ctx, 0, b"left").unwrap();
+            renderer.attach_resource(ctx, &large);
+            let (mut commands, dwords) = clear(2, [0.0; 4]);
+            renderer.submit(ctx, &mut commands, dwords).unwrap();
+            renderer.fence_context(ctx).unwrap();
+        }
+        renderer.destroy_context(2);
     }
 }

@@ -49,6 +49,9 @@ type Case = (&'static str, fn(&mut Renderer));
 /// The case that closes the renderer.
 const LAST: &str = "a_closed_renderer_can_be_opened_again";
 
+/// One that opens a renderer of its own after that.
+const RINGS: &str = "a_fence_is_a_rings_where_its_context_has_that_ring";
+
 /// The case that runs all others inside of the sandbox, in a process of its own, and the variable that tells that process.
 const CONFINED: &str = "all_of_it_works_inside_of_the_sandbox";
 const INSIDE: &str = "SEAT_RENDERER_INSIDE";
@@ -65,11 +68,11 @@ fn main() -> ExitCode {
     let cases: Vec<&Case> = cases.iter().filter(|(name, _)| wanted(name)).collect();
     if arguments.iter().any(|argument| argument == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));
-        println!("{LAST}: test\n{CONFINED}: test\n{ON_GPU}: test");
+        println!("{LAST}: test\n{RINGS}: test\n{CONFINED}: test\n{ON_GPU}: test");
         return ExitCode::SUCCESS;
     }
     let inside = std::env::var_os(INSIDE).is_some();
-    if cases.is_empty() && ![LAST, CONFINED, ON_GPU].into_iter().any(wanted) {
+    if cases.is_empty() && ![LAST, RINGS, CONFINED, ON_GPU].into_iter().any(wanted) {
         return ExitCode::SUCCESS;
     }
     let mut renderer = match if inside { open_inside() } else { Renderer::open(node().as_deref()) } {
@@ -91,6 +94,11 @@ fn main() -> ExitCode {
     }
     if wanted(LAST) && !inside {
         passed.push(passes(LAST, || life::again(renderer)));
+    } else {
+        drop(renderer);
+    }
+    if wanted(RINGS) && !inside {
+        passed.push(passes(RINGS, fences::on_rings));
     }
     // The laboratory has threads, so it comes when no renderer will be opened any more.
     if wanted(ON_GPU) && !inside && node().is_none() {

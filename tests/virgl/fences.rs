@@ -9,7 +9,7 @@ use seat_frontend::memory::GuestMemory;
 
 use crate::common::canvas::{Canvas, await_picture};
 use crate::common::{Seat, assert_answers, await_display_features, await_kicks_seen, boot_on};
-use crate::seat::{CTX, boot, options, program, reboot};
+use crate::seat::{CTX, boot, boot_with, options, program, reboot};
 use crate::sheet::sheet_on_screen;
 
 /// A command that needs no renderer, and is refused.
@@ -339,6 +339,66 @@ fn a_context_that_ends_has_its_fences_come_back_and_no_others_early() {
         assert_eq!(only(&back, &on_ring), on_ring, "round {round}");
         assert_eq!(vm.driver.submit_3d(2, &[0]).unwrap().kind, resp::ERR_INVALID_CONTEXT_ID);
     }
+}
+
+/// Context 2 from its first command to its last, with fences on its ring, and no wait in between.
+fn queue_life(vm: &mut GpuMachine, slow: &Slow, round: u64) {
+    let create = Command::CtxCreate { context_init: 0, name: b"short" };
+    vm.driver.queue_fenced(&create, Fence::in_context(2)).unwrap();
+    for resource_id in [101, 102] {
+        vm.driver.queue_fenced(&Command::CtxAttachResource { resource_id }, Fence::in_context(2)).unwrap();
+    }
+    for n in 0..2 {
+        let fence = Fence::new(round << 32 | n).of_context(2).on_ring(0);
+        vm.driver.queue_fenced(&slow.command(), fence).unwrap();
+    }
+    vm.driver.queue_fenced(&Command::CtxDestroy, Fence::in_context(2)).unwrap();
+}
+
+#[test]
+fn a_contexts_number_is_free_while_fences_of_its_ring_are_under_way() {
+    let Some(Seat { program: _program, mut vm }) = boot() else { return };
+    let slow = Slow::new(&mut vm);
+    for round in 0..8 {
+        for life in 0..3 {
+            queue_life(&mut vm, &slow, round * 3 + life);
+        }
+        vm.driver.kick();
+        while vm.driver.in_flight() > 0 {
+            vm.driver.next_done().unwrap().response.ok().unwrap();
+        }
+    }
+}
+
+#[test]
+fn contexts_that_ended_with_fences_under_way_are_paid_for_no_longer_than_that() {
+    // Room for the textures and a few contexts.
+    let Some(Seat { program: _program, mut vm }) = boot_with(&["--max-hostmem=40M"]) else { return };
+    for round in 0..6 {
+        let slow = Slow::new(&mut vm);
+        for life in 0..3 {
+            queue_life(&mut vm, &slow, life);
+            vm.driver.kick();
+            while vm.driver.in_flight() > 0 {
+                vm.driver.next_done().unwrap().response.ok().unwrap();
+            }
+        }
+        // The next guest finds the last context as it was left; nobody waits for its fences.
+        queue_life(&mut vm, &slow, round);
+        vm.driver.kick();
+        if round % 2 == 0 {
+            await_kicks_seen(&mut vm);
+        }
+        reboot(&mut vm);
+    }
+    // Its ring is behind all of theirs.
+    let nop = Stream::new().nop(0).clone();
+    let work = Command::Submit3d { words: nop.words() };
+    vm.driver.call_fenced(&work, Fence::new(9).of_context(CTX).on_ring(0)).unwrap().ok().unwrap();
+    for ctx in 2..=10 {
+        vm.driver.create_context(ctx).unwrap().ok().unwrap();
+    }
+    assert_answers(&mut vm);
 }
 
 #[test]

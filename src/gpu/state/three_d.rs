@@ -2,7 +2,7 @@
 
 use super::{Outcome, State};
 use crate::gpu::command::{Box3d, Command, Create3d, ResourceId, Status, Transfer3d};
-use crate::gpu::fences::Point;
+use crate::gpu::fences::{Point, Timeline};
 use crate::gpu::rect::Rect;
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
@@ -112,9 +112,10 @@ impl State {
         u32::try_from(count).unwrap_or(0)
     }
 
-    /// When the work that the command at hand gave the renderer will be done; `None` where it gave it none.
-    pub fn fence(&mut self) -> Option<Point> {
+    /// When the work that the command at hand gave the renderer will be done, as its timeline has it; `None` where it gave
+    /// it none.
+    pub fn fence(&mut self, timeline: Timeline) -> Option<Point> {
         let rendering = self.rendering.as_mut()?;
-        if rendering.take_busy() { rendering.fence() } else { None }
+        if rendering.take_busy() { rendering.fence(timeline) } else { None }
     }
 }

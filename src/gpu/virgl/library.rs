@@ -127,6 +127,7 @@ library! {
         virgl_renderer_transfer_write_iov(u32, u32, c_int, u32, u32, *mut virgl_box, u64, *mut iovec, u32) -> c_int;
         virgl_renderer_transfer_read_iov(u32, u32, u32, u32, u32, *mut virgl_box, u64, *mut iovec, c_int) -> c_int;
         virgl_renderer_create_fence(c_int, u32) -> c_int;
+        virgl_renderer_context_create_fence(u32, u32, u32, u64) -> c_int;
         virgl_renderer_force_ctx_0();
         virgl_renderer_get_fd_for_texture2(u32, *mut c_int, *mut c_int, *mut c_int) -> c_int;
     }

@@ -13,6 +13,7 @@ pub mod bounds;
 mod library;
 mod messages;
 mod node;
+mod pending;
 mod session;
 pub mod stream;
 mod texture;
@@ -34,7 +35,8 @@ use super::pixel::PIXEL;
 use super::rect::Rect;
 
 pub use node::NodeError;
-pub use session::set_environment;
+pub use pending::Done;
+pub use session::{RING, set_environment};
 pub use texture::Texture;
 
 /// The sets that virgl's guests ask for: `VIRTIO_GPU_CAPSET_VIRGL` and `VIRTIO_GPU_CAPSET_VIRGL2`.
@@ -85,8 +87,6 @@ pub struct Renderer {
     capsets: Vec<Capset>,
     /// What they say, in the same order.
     contents: Vec<Box<[u8]>>,
-    /// What was told last: kept for its room.
-    told: Vec<u32>,
 }
 
 impl fmt::Debug for Renderer {
@@ -128,7 +128,7 @@ impl Renderer {
         if capsets.is_empty() {
             return Err(OpenError::Capsets);
         }
-        Ok(Self { session, capsets, contents, told: Vec::new() })
+        Ok(Self { session, capsets, contents })
     }
 
     /// A descriptor to be watched: readable from when fences are done until [`Renderer::retire`] tells of them.
@@ -139,13 +139,10 @@ impl Renderer {
         self.session.poll_fd()
     }
 
-    /// Tells `each` fence that is done, and with it all before it, in their order. One may be told more than once, and those
-    /// before it not at all.
-    pub fn retire(&mut self, each: &mut dyn FnMut(u32)) {
-        self.session.take_retired(&mut self.told);
-        for fence in &self.told {
-            each(*fence);
-        }
+    /// Tells `each` fence that is done, in their order. One may be told more than once, and those that it stands for
+    /// not at all.
+    pub fn retire(&mut self, each: &mut dyn FnMut(Done)) {
+        self.session.retire(each);
     }
 
     /// Whether there is a GPU, whose memory can be shared.
@@ -178,9 +175,14 @@ impl Renderer {
         self.session.create_context(id, capset_id, &name)
     }
 
-    /// Ends context `id`, if there is one.
+    /// Ends context `id`, if there is one: it is not to be used any more. Its number is taken until its fences are done.
     pub fn destroy_context(&mut self, id: u32) {
         self.session.destroy_context(id);
+    }
+
+    /// Whether the number of context `id` is taken.
+    pub fn has_context(&self, id: u32) -> bool {
+        self.session.has_context(id)
     }
 
     /// Makes a texture or a buffer, of number `args.resource_id`.
@@ -246,12 +248,27 @@ impl Renderer {
         texture.transfer(0, &transfer, Transfer::From(pixels))
     }
 
-    /// Puts fence `sequence` behind all that was asked so far. That is also what sends it to the GPU.
+    /// Puts a fence behind all that was asked so far, and returns its number: they grow. That is also what sends it to the
+    /// GPU.
     ///
     /// # Errors
     /// Nothing more can be put there.
-    pub fn fence(&mut self, sequence: u32) -> Result<(), Refused> {
-        self.session.fence(sequence)
+    pub fn fence(&mut self) -> Result<u64, Refused> {
+        self.session.fence()
+    }
+
+    /// Puts a fence behind all that was asked of context `ctx`, on its ring [`RING`]. It is numbered as those of
+    /// [`Renderer::fence`], together with them.
+    ///
+    /// # Errors
+    /// No such context; nothing more can be put there.
+    pub fn fence_context(&mut self, ctx: u32) -> Result<u64, Refused> {
+        self.session.fence_context(ctx)
+    }
+
+    /// How many fences were asked for since the newest that is done.
+    pub fn fences_under_way(&self) -> u64 {
+        self.session.fences_under_way()
     }
 
     /// The texture's memory, for a display to show.

@@ -5,14 +5,13 @@
 //! told by [`Session::take_retired`]. Which contexts and textures exist is kept here as well: the library takes a number
 //! anew without asking what it stood for, and what a stream of commands says of them has to be seen through before.
 //!
-//! All fences are on the whole of the work, none on a context's ring. The library has those too
-//! (`virgl_renderer_context_create_fence`), but frees them with their context while the thread that waits for them still
-//! looks at them (0.10.4), which ends the process. Nothing is lost by that: a context of virgl's has one ring, and what
-//! is done on the whole is done on each ring, in the order of each.
+//! A context must not end with a fence of its own under way: the library frees that one while the thread that waits for it
+//! still looks at it (0.10.4), which ends the process. So the end is put off until the fence was told; with a context the
+//! library also forgets whatever fence it waits for just then, so that one for all of them is put there again.
 
 #![allow(unsafe_code, reason = "a C library's functions can't be called by safe code")]
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, c_int, c_void};
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
@@ -25,13 +24,17 @@ use virglrenderer_sys::{self as c, virgl_renderer_callbacks, virgl_renderer_reso
 
 use super::bounds::Known;
 use super::library::{Library, check_opengl, egl_knows, library};
+use super::pending::{Done, Pending, Told};
 use super::stream::{self, Textures};
 use super::{Capset, OpenError, Refused, messages};
 use crate::gpu::command::Create3d;
 
-/// The callbacks' version: that of `get_drm_fd`. The library may know fewer than the header that this was compiled with,
-/// never fewer than these.
-const CALLBACKS_VERSION: c_int = 2;
+/// The callbacks' version: that of `write_context_fence`. The library may know fewer than the header that this was compiled
+/// with, never fewer than these.
+const CALLBACKS_VERSION: c_int = 3;
+
+/// The ring of a context that every context of virgl's has, and the only one.
+pub const RING: u8 = 0;
 
 /// What Mesa is asked for by its environment: no shaders of guests on the host's disk, where the sandbox lets nobody write;
 /// and no GPU, where none was chosen.
@@ -48,21 +51,16 @@ static OPEN: AtomicBool = AtomicBool::new(false);
 /// What the callbacks leave behind, and find.
 #[derive(Debug, Default)]
 struct Inbox {
-    retired: RefCell<Vec<u32>>,
-    /// The newest fence that is not known to be done.
-    pending: Cell<Option<u32>>,
+    told: RefCell<Vec<Told>>,
     /// The GPU's node, until the library asks for it.
     node: RefCell<Option<OwnedFd>>,
 }
 
 impl Inbox {
-    fn retire(&self, fence: u32) {
+    fn tell(&self, fence: Told) {
         // Nobody holds it while the library is called.
-        if let Ok(mut retired) = self.retired.try_borrow_mut() {
-            retired.push(fence);
-        }
-        if self.pending.get() == Some(fence) {
-            self.pending.set(None);
+        if let Ok(mut told) = self.told.try_borrow_mut() {
+            told.push(fence);
         }
     }
 }
@@ -83,6 +81,9 @@ pub struct Session {
     /// The library's until the cleanup.
     callbacks: NonNull<virgl_renderer_callbacks>,
     has_node: bool,
+    pending: RefCell<Pending>,
+    /// What was told last: kept for its room.
+    told: RefCell<Vec<Told>>,
     contexts: RefCell<HashMap<u32, stream::Context>>,
     textures: RefCell<HashMap<u32, Entry>>,
 }
@@ -111,8 +112,8 @@ impl Session {
         }
         let inbox = Rc::new(Inbox { node: RefCell::new(node), ..Inbox::default() });
         let callbacks = NonNull::from(Box::leak(Box::new(callbacks())));
-        let (contexts, textures) = <(RefCell<_>, RefCell<_>)>::default();
-        let session = Self { library, inbox, callbacks, has_node, contexts, textures };
+        let (pending, told, contexts, textures) = Default::default();
+        let session = Self { library, inbox, callbacks, has_node, pending, told, contexts, textures };
         // SAFETY: the callbacks and what they use live until the cleanup, which the session's drop calls; after a failure
         // too, where it does nothing.
         let answer =
@@ -150,12 +151,27 @@ impl Session {
         unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
     }
 
-    /// Looks which fences are done, and exchanges those told last, in `told`, for them.
-    pub fn take_retired(&self, told: &mut Vec<u32>) {
+    /// Looks which fences are done, and tells `each`. Contexts that waited for theirs end.
+    pub fn retire(&self, each: &mut dyn FnMut(Done)) {
         // SAFETY: it calls back with the cookie, in this thread; nothing of the inbox is borrowed.
         unsafe { (self.library.virgl_renderer_poll)() };
-        told.clear();
-        mem::swap(told, &mut self.inbox.retired.borrow_mut());
+        let mut told = self.told.borrow_mut();
+        mem::swap(&mut *told, &mut self.inbox.told.borrow_mut());
+        for fence in told.drain(..) {
+            each(self.pending.borrow_mut().told(fence));
+        }
+        while let Some(ctx) = self.take_ended() {
+            self.end_context(ctx);
+        }
+    }
+
+    /// How many fences were asked for since the newest that is done.
+    pub fn fences_under_way(&self) -> u64 {
+        self.pending.borrow().count()
+    }
+
+    fn take_ended(&self) -> Option<u32> {
+        self.pending.borrow_mut().take_ended()
     }
 
     /// The capability set of that number, if the library has it.
@@ -200,18 +216,30 @@ impl Session {
         Ok(())
     }
 
-    /// Ends a context.
+    /// Whether there is a context of that number, be it one whose end is put off.
+    pub fn has_context(&self, id: u32) -> bool {
+        self.contexts.borrow().contains_key(&id)
+    }
+
+    /// Ends a context, if there is one: now, or once its fences are done.
     pub fn destroy_context(&self, id: u32) {
+        if !self.pending.borrow_mut().puts_off(id) {
+            self.end_context(id);
+        }
+    }
+
+    fn end_context(&self, id: u32) {
         if self.contexts.borrow_mut().remove(&id).is_none() {
             return;
         }
-        // SAFETY: the context is there.
+        // SAFETY: the context is there, and has no fence of its own under way.
         unsafe { (self.library.virgl_renderer_context_destroy)(id) };
-        // With a context the library forgets the fence that it waits for just then. So the newest is put there once more;
-        // one that is done says the same of those before it.
-        if let Some(fence) = self.inbox.pending.get() {
+        // With a context the library forgets the fence that it waits for just then. So one is put there again that says the
+        // same as all of them.
+        let newest = self.pending.borrow().newest();
+        if let Some(fence) = newest {
             // Where the library refuses now, it has no fences any more, and says so.
-            let _ = self.fence(fence);
+            let _ = self.put(fence);
         }
     }
 
@@ -219,11 +247,39 @@ impl Session {
     ///
     /// # Errors
     /// The library refuses.
-    pub fn fence(&self, sequence: u32) -> Result<(), Refused> {
-        self.inbox.pending.set(Some(sequence));
+    pub fn fence(&self) -> Result<u64, Refused> {
+        let fence = self.pending.borrow_mut().next();
+        self.put(fence).map(|()| fence)
+    }
+
+    fn put(&self, fence: u64) -> Result<(), Refused> {
+        let number = self.pending.borrow_mut().add(fence);
         // SAFETY: it has no pointers, and may call back.
-        let answer = unsafe { (self.library.virgl_renderer_create_fence)(sequence.cast_signed(), 0) };
+        let answer = unsafe { (self.library.virgl_renderer_create_fence)(number.cast_signed(), 0) };
         if answer == 0 { Ok(()) } else { Err(Refused) }
+    }
+
+    /// Puts a fence on a context's ring.
+    ///
+    /// # Errors
+    /// No such context, or the library refuses.
+    pub fn fence_context(&self, ctx: u32) -> Result<u64, Refused> {
+        if !self.has_context(ctx) {
+            return Err(Refused);
+        }
+        let mut pending = self.pending.borrow_mut();
+        let fence = pending.next();
+        pending.add_of_context(ctx, fence);
+        drop(pending);
+        // Each is told, none together with the next one.
+        let flags = 0;
+        // SAFETY: the context is there, and stays until this fence was told; it has no pointers, and may call back.
+        let answer = unsafe { (self.library.virgl_renderer_context_create_fence)(ctx, flags, RING.into(), fence) };
+        if answer == 0 {
+            return Ok(fence);
+        }
+        self.pending.borrow_mut().refuse_of_context(ctx, fence);
+        Err(Refused)
     }
 
     /// Has a context do what the commands say. The library does not change them.
@@ -318,7 +374,7 @@ impl Textures for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // SAFETY: this ends what init began; where that failed, it does nothing. Every texture holds the session, so none
-        // of them is left.
+        // of them is left; and before it ends the contexts, it ends the thread that waits for their fences.
         unsafe { (self.library.virgl_renderer_cleanup)(self.cookie()) };
         // SAFETY: it came out of a box, and the library forgot it just now.
         drop(unsafe { Box::from_raw(self.callbacks.as_ptr()) });
@@ -333,14 +389,21 @@ fn callbacks() -> virgl_renderer_callbacks {
     let mut callbacks: virgl_renderer_callbacks = unsafe { mem::zeroed() };
     callbacks.version = CALLBACKS_VERSION;
     callbacks.write_fence = Some(write_fence);
+    callbacks.write_context_fence = Some(write_context_fence);
     callbacks.get_drm_fd = Some(get_drm_fd);
     callbacks
 }
 
-unsafe extern "C" fn write_fence(cookie: *mut c_void, sequence: u32) {
+unsafe extern "C" fn write_fence(cookie: *mut c_void, fence: u32) {
     // SAFETY: the cookie is the inbox of the session, which lives; nobody has it exclusively.
     let inbox = unsafe { &*cookie.cast::<Inbox>() };
-    inbox.retire(sequence);
+    inbox.tell(Told::Whole(fence));
+}
+
+unsafe extern "C" fn write_context_fence(cookie: *mut c_void, ctx: u32, _ring: u32, fence: u64) {
+    // SAFETY: as in write_fence.
+    let inbox = unsafe { &*cookie.cast::<Inbox>() };
+    inbox.tell(Told::Context { ctx, fence });
 }
 
 /// The library owns what it gets.
