@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::{mem, ptr};
 
-use log::warn;
+use log::debug;
 use virglrenderer_sys::virgl_renderer_resource_create_args;
 
 use super::Refused;
@@ -146,7 +146,7 @@ impl Texture {
             self.session.set_backing(self.id(), attached.bytes);
             self.attached = Some(attached);
         } else {
-            warn!("virglrenderer does not take a backing (status {answer})");
+            debug!("virglrenderer does not take a backing (status {answer})");
         }
     }
 
