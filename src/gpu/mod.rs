@@ -214,8 +214,7 @@ impl Gpu {
 
     /// The renderer has come to a fence: gives back what waited for it.
     fn hear_renderer(&mut self, rings: &mut Rings<'_>) {
-        let Some(rendering) = &mut self.state.rendering else { return };
-        rendering.retire(|done| self.control.reached(done));
+        self.state.retire(|done| self.control.reached(done));
         // What waits for a transfer under way, or for what is to be read, would be given back as well.
         if let Some(ring) = rings.rings.get_mut(CONTROL)
             && !self.is_behind()

@@ -67,7 +67,7 @@ pub struct Rendering {
     commands: Vec<u64>,
     /// Pixels on their way to or from the renderer.
     rows: Vec<u8>,
-    /// Whether work was handed over that no fence follows yet.
+    /// Whether work was handed over that no fence on the whole follows yet.
     busy: bool,
     /// Whether a display is handed the textures' own memory.
     shares: bool,
@@ -319,9 +319,9 @@ impl Rendering {
         result.map_err(|Refused| Status::ErrInvalidParameter)
     }
 
-    /// Whether work was handed over since this was asked last: a fence has to follow it.
-    pub fn take_busy(&mut self) -> bool {
-        std::mem::take(&mut self.busy)
+    /// Whether work was handed over that no fence on the whole follows yet.
+    pub fn is_busy(&self) -> bool {
+        self.busy
     }
 
     /// Has the renderer tell when what was handed over until now is done: of a context's ring that context's, else all of
@@ -331,15 +331,20 @@ impl Rendering {
             Timeline::Ring { ctx, ring: RING } => self.number_of(ctx).ok(),
             Timeline::Ring { .. } | Timeline::Device => None,
         };
-        let on_ring = ring.and_then(|number| self.renderer.fence_context(number).ok());
+        if let Some(fence) = ring.and_then(|number| self.renderer.fence_context(number).ok()) {
+            return Some(Point(fence));
+        }
         // What is done on the whole is done on every ring.
-        on_ring.or_else(|| self.renderer.fence().ok()).map(Point)
+        self.busy = false;
+        self.renderer.fence().ok().map(Point)
     }
 
-    /// Gives out what the renderer has come to since this was asked last.
-    pub fn retire(&mut self, mut each: impl FnMut(Done)) {
+    /// Gives out what the renderer has come to since this was asked last. Whether contexts ended by that.
+    pub fn retire(&mut self, mut each: impl FnMut(Done)) -> bool {
         self.renderer.retire(&mut each);
+        let before = self.ending.len();
         self.ending.retain(|context| self.renderer.has_context(context.number));
+        self.ending.len() < before
     }
 
     /// The memory of a texture, for displays to show; `None` where they are shown pixels.
@@ -366,7 +371,7 @@ impl Rendering {
     pub fn flush(&mut self) {
         // A fence that nobody waits for does that. A guest can flush as often as it likes, so there are not many of them.
         if self.renderer.fences_under_way() < FENCES_UNDER_WAY {
-            let _ = self.fence(Timeline::Device);
+            let _ = self.renderer.fence();
         }
     }
 

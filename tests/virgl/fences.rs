@@ -104,6 +104,22 @@ fn a_fenced_command_behind_work_without_a_fence_comes_back_after_it() {
 }
 
 #[test]
+fn a_fence_on_another_contexts_ring_does_not_stand_for_work_without_a_fence() {
+    let Some(Seat { program: _program, mut vm }) = boot() else { return };
+    let slow = Slow::new(&mut vm);
+    vm.driver.create_context(2).unwrap().ok().unwrap();
+    let nop = Stream::new().nop(0).clone();
+    let quick = Command::Submit3d { words: nop.words() };
+    for round in 0..4 {
+        let work = vm.driver.queue_fenced(&slow.command(), Fence::in_context(CTX)).unwrap();
+        let other = vm.driver.queue_fenced(&quick, Fence::new(round).of_context(2).on_ring(0)).unwrap();
+        let behind = vm.driver.queue_fenced(&QUICK, Fence::new(round)).unwrap();
+        vm.driver.kick();
+        assert_eq!(come_back(&mut vm), [work, other, behind]);
+    }
+}
+
+#[test]
 fn commands_without_a_fence_do_not_wait_for_the_renderer() {
     let Some(Seat { program: _program, mut vm }) = boot() else { return };
     let slow = Slow::new(&mut vm);

@@ -1,9 +1,10 @@
 //! The 3D commands and the capability sets (VIRTIO 1.3, 5.7.6.9 and 5.7.6.8).
 
-use super::{Outcome, State};
+use super::{FREED_AT_ONCE, Outcome, State};
 use crate::gpu::command::{Box3d, Command, Create3d, ResourceId, Status, Transfer3d};
 use crate::gpu::fences::{Point, Timeline};
 use crate::gpu::rect::Rect;
+use crate::gpu::virgl::Done;
 use crate::vhost_proto::chain::Chain;
 use crate::vhost_proto::memory::GuestMemory;
 
@@ -112,10 +113,17 @@ impl State {
         u32::try_from(count).unwrap_or(0)
     }
 
+    /// Gives out what the renderer has come to since this was asked last.
+    pub fn retire(&mut self, each: impl FnMut(Done)) {
+        if self.rendering.as_mut().is_some_and(|rendering| rendering.retire(each)) {
+            self.trim(FREED_AT_ONCE);
+        }
+    }
+
     /// When the work that the command at hand gave the renderer will be done, as its timeline has it; `None` where it gave
     /// it none.
     pub fn fence(&mut self, timeline: Timeline) -> Option<Point> {
         let rendering = self.rendering.as_mut()?;
-        if rendering.take_busy() { rendering.fence(timeline) } else { None }
+        if rendering.is_busy() { rendering.fence(timeline) } else { None }
     }
 }

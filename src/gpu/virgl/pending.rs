@@ -3,7 +3,7 @@
 //! The library has two kinds: on all of its work, of 32 bits, and on a context's own, of 64. They are numbered together
 //! here. It waits for them in a thread, one after the other, and tells of them in their order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// What the library says is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +35,23 @@ impl Done {
 /// The numbers begin shortly before their low half, by which the library knows some, wraps: so it does that in all tests.
 const BEGIN: u64 = 0xffff_fff0;
 
+/// With so many fences put there again no context ends: each is an object of the GPU's, and a guest can make contexts and end
+/// them behind work that does not.
+const MAX_AGAIN: usize = 64;
+
 /// What is under way.
 #[derive(Debug)]
 pub struct Pending {
     /// The number that was given last: numbers grow.
-    newest: u64,
-    /// The newest that was told.
-    told: u64,
+    given: u64,
+    /// The newest that is done.
+    done: u64,
     /// The newest fence on the whole.
     whole: Option<u64>,
     /// The newest of each context that has one.
     contexts: HashMap<u32, u64>,
+    /// Those that were put there again.
+    again: VecDeque<u64>,
     /// Contexts that are to end.
     ending: Vec<u32>,
 }
@@ -58,16 +64,17 @@ impl Default for Pending {
 
 impl From<u64> for Pending {
     /// The first number is the next one.
-    fn from(newest: u64) -> Self {
-        Self { newest, told: newest, whole: None, contexts: HashMap::new(), ending: Vec::new() }
+    fn from(given: u64) -> Self {
+        let (contexts, again, ending) = Default::default();
+        Self { given, done: given, whole: None, contexts, again, ending }
     }
 }
 
 impl Pending {
     /// The number of the next fence. It is under way only once it was added.
     pub fn next(&mut self) -> u64 {
-        self.newest += 1;
-        self.newest
+        self.given += 1;
+        self.given
     }
 
     /// A fence on the whole is asked for: the number that the library takes.
@@ -76,64 +83,71 @@ impl Pending {
         low(fence)
     }
 
-    /// A fence of a context is asked for.
+    /// A context has a fence.
     pub fn add_of_context(&mut self, ctx: u32, fence: u64) {
         self.contexts.insert(ctx, fence);
     }
 
-    /// The library has none there.
-    pub fn refuse_of_context(&mut self, ctx: u32, fence: u64) {
-        self.contexts.retain(|id, newest| *id != ctx || *newest != fence);
-    }
-
     /// The library told of a fence.
     pub fn told(&mut self, told: Told) -> Done {
-        let done = self.done(told);
-        self.told = done.fence().clamp(self.told, self.newest);
+        let done = self.settle(told);
+        self.done = done.fence().clamp(self.done, self.given);
         done
     }
 
-    fn done(&mut self, told: Told) -> Done {
+    fn settle(&mut self, told: Told) -> Done {
         match told {
             Told::Whole(number) => {
                 // Fewer than 2^32 are ever under way.
-                let behind = low(self.newest).wrapping_sub(number);
-                let fence = self.newest.saturating_sub(behind.into());
+                let behind = low(self.given).wrapping_sub(number);
+                let fence = self.given.saturating_sub(behind.into());
                 self.whole = self.whole.filter(|newest| *newest > fence);
                 self.contexts.retain(|_, newest| *newest > fence);
+                while self.again.front().is_some_and(|again| *again <= fence) {
+                    self.again.pop_front();
+                }
                 Done::Through(fence)
             }
             Told::Context { ctx, fence } => {
-                self.contexts.retain(|id, newest| *id != ctx || *newest > fence);
+                if self.contexts.get(&ctx).is_some_and(|newest| *newest <= fence) {
+                    self.contexts.remove(&ctx);
+                }
                 Done::Alone(fence)
             }
         }
     }
 
-    /// Whether a context has to wait for a fence of its own before it ends; it is given out by
-    /// [`Pending::take_ended`] then.
+    /// Whether a context cannot end yet: it is given out by [`Pending::take_ended`] once it can.
     pub fn puts_off(&mut self, ctx: u32) -> bool {
-        let waits = self.contexts.contains_key(&ctx);
+        let waits = !self.may_end(ctx);
         if waits && !self.ending.contains(&ctx) {
             self.ending.push(ctx);
         }
         waits
     }
 
-    /// A context that was put off and need not wait any more.
+    /// A context that was put off and may end now.
     pub fn take_ended(&mut self) -> Option<u32> {
-        let at = self.ending.iter().position(|ctx| !self.contexts.contains_key(ctx))?;
+        let at = self.ending.iter().position(|ctx| self.may_end(*ctx))?;
         Some(self.ending.swap_remove(at))
     }
 
-    /// How many fences were asked for since the newest that was told.
-    pub fn count(&self) -> u64 {
-        self.newest.saturating_sub(self.told)
+    fn may_end(&self, ctx: u32) -> bool {
+        !self.contexts.contains_key(&ctx) && self.again.len() < MAX_AGAIN
     }
 
-    /// The fence that stands for all that are under way, if any are.
-    pub fn newest(&self) -> Option<u64> {
-        (self.whole.is_some() || !self.contexts.is_empty()).then_some(self.newest)
+    /// The fence that stands for all that are under way, if any are, to be put there again.
+    pub fn again(&mut self) -> Option<u64> {
+        let is_under_way = self.whole.is_some() || !self.contexts.is_empty();
+        is_under_way.then(|| {
+            self.again.push_back(self.given);
+            self.given
+        })
+    }
+
+    /// How many fences were asked for since the newest that is done.
+    pub fn count(&self) -> u64 {
+        self.given.saturating_sub(self.done)
     }
 }
 
@@ -164,9 +178,9 @@ mod tests {
         }
         assert_eq!(pending.told(Told::Whole(u32::MAX)), Done::Through(0xffff_ffff));
         assert_eq!(pending.told(Told::Whole(0)), Done::Through(0x1_0000_0000));
-        assert_eq!(pending.newest(), Some(0x1_0000_0001));
+        assert_eq!(pending.again(), Some(0x1_0000_0001));
         assert_eq!(pending.told(Told::Whole(1)), Done::Through(0x1_0000_0001));
-        assert_eq!(pending.newest(), None);
+        assert_eq!(pending.again(), None);
     }
 
     #[test]
@@ -176,7 +190,7 @@ mod tests {
         pending.add_of_context(2, 4);
         assert_eq!(pending.told(Told::Whole(9)), Done::Through(0));
         assert_eq!(pending.told(Told::Context { ctx: 1, fence: 4 }), Done::Alone(4));
-        assert_eq!(pending.newest(), Some(5));
+        assert_eq!(pending.again(), Some(5));
         assert!(pending.puts_off(2));
     }
 
@@ -186,13 +200,13 @@ mod tests {
         pending.add(1);
         pending.add_of_context(7, 2);
         pending.add_of_context(8, 3);
-        assert_eq!(pending.newest(), Some(3));
+        assert_eq!(pending.again(), Some(3));
         pending.told(Told::Context { ctx: 8, fence: 3 });
-        assert_eq!(pending.newest(), Some(3));
+        assert_eq!(pending.again(), Some(3));
         pending.told(Told::Whole(1));
-        assert_eq!(pending.newest(), Some(3));
+        assert_eq!(pending.again(), Some(3));
         pending.told(Told::Context { ctx: 7, fence: 2 });
-        assert_eq!(pending.newest(), None);
+        assert_eq!(pending.again(), None);
     }
 
     #[test]
@@ -210,7 +224,7 @@ mod tests {
         assert_eq!((pending.take_ended(), pending.take_ended()), (Some(7), None));
         pending.told(Told::Whole(4));
         assert_eq!((pending.take_ended(), pending.take_ended()), (Some(8), None));
-        assert_eq!(pending.newest(), None);
+        assert_eq!(pending.again(), None);
     }
 
     #[test]
@@ -230,11 +244,15 @@ mod tests {
     }
 
     #[test]
-    fn a_fence_that_the_library_refused_is_waited_for_by_nobody() {
-        let mut pending = given(1);
-        pending.add_of_context(7, 1);
-        pending.refuse_of_context(7, 1);
+    fn with_many_put_there_again_no_context_ends_until_they_are_told() {
+        let mut pending = given(2);
+        pending.add(1);
+        assert_eq!((0..MAX_AGAIN).filter(|_| pending.again() == Some(2)).count(), MAX_AGAIN);
+        assert!(pending.puts_off(7));
+        pending.told(Told::Whole(1));
+        assert_eq!(pending.take_ended(), None);
+        pending.told(Told::Whole(2));
+        assert_eq!(pending.take_ended(), Some(7));
         assert!(!pending.puts_off(7));
-        assert_eq!(pending.newest(), None);
     }
 }

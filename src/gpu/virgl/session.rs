@@ -2,7 +2,7 @@
 //!
 //! All of the library's state is global and of one thread: so there is one [`Session`] at a time, which stays in the thread
 //! that opened it. What it calls back, it calls while it is called, in this thread; fences that are done are noted then and
-//! told by [`Session::take_retired`]. Which contexts and textures exist is kept here as well: the library takes a number
+//! told by [`Session::retire`]. Which contexts and textures exist is kept here as well: the library takes a number
 //! anew without asking what it stood for, and what a stream of commands says of them has to be seen through before.
 //!
 //! A context must not end with a fence of its own under way: the library frees that one while the thread that waits for it
@@ -158,7 +158,8 @@ impl Session {
         let mut told = self.told.borrow_mut();
         mem::swap(&mut *told, &mut self.inbox.told.borrow_mut());
         for fence in told.drain(..) {
-            each(self.pending.borrow_mut().told(fence));
+            let done = self.pending.borrow_mut().told(fence);
+            each(done);
         }
         while let Some(ctx) = self.take_ended() {
             self.end_context(ctx);
@@ -234,11 +235,10 @@ impl Session {
         }
         // SAFETY: the context is there, and has no fence of its own under way.
         unsafe { (self.library.virgl_renderer_context_destroy)(id) };
-        // With a context the library forgets the fence that it waits for just then. So one is put there again that says the
-        // same as all of them.
-        let newest = self.pending.borrow().newest();
-        if let Some(fence) = newest {
-            // Where the library refuses now, it has no fences any more, and says so.
+        // The library may have forgotten one with it.
+        let again = self.pending.borrow_mut().again();
+        if let Some(fence) = again {
+            // Where the library refuses, what was forgotten comes with the next fence.
             let _ = self.put(fence);
         }
     }
@@ -267,19 +267,17 @@ impl Session {
         if !self.has_context(ctx) {
             return Err(Refused);
         }
-        let mut pending = self.pending.borrow_mut();
-        let fence = pending.next();
-        pending.add_of_context(ctx, fence);
-        drop(pending);
-        // Each is told, none together with the next one.
+        let fence = self.pending.borrow_mut().next();
+        // Without MERGEABLE: answers are found by the fence that they wait for, so each is to be told.
         let flags = 0;
-        // SAFETY: the context is there, and stays until this fence was told; it has no pointers, and may call back.
+        // SAFETY: the context is there, and stays until this fence was told; it has no pointers, and what it calls back finds
+        // the inbox free.
         let answer = unsafe { (self.library.virgl_renderer_context_create_fence)(ctx, flags, RING.into(), fence) };
-        if answer == 0 {
-            return Ok(fence);
+        if answer != 0 {
+            return Err(Refused);
         }
-        self.pending.borrow_mut().refuse_of_context(ctx, fence);
-        Err(Refused)
+        self.pending.borrow_mut().add_of_context(ctx, fence);
+        Ok(fence)
     }
 
     /// Has a context do what the commands say. The library does not change them.
