@@ -5,9 +5,10 @@
 
 mod measure;
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,11 @@ impl TempDir {
     pub fn new() -> Result<TempDir> {
         // Process numbers come again, and who is killed leaves its folders behind.
         let template = std::env::temp_dir().join("seat-XXXXXX");
-        nix::unistd::mkdtemp(&template).map(TempDir).map_err(|error| Error::io("mkdtemp", error))
+        let folder = nix::unistd::mkdtemp(&template).map(TempDir).map_err(|error| Error::io("mkdtemp", error))?;
+        // Others may look into it, as into any folder: some tests run programs as others.
+        std::fs::set_permissions(&folder.0, Permissions::from_mode(0o755))
+            .map_err(|error| Error::io("chmod", error))?;
+        Ok(folder)
     }
 
     /// Its path.
