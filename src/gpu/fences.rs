@@ -158,15 +158,6 @@ mod tests {
     }
 
     #[test]
-    fn what_the_whole_is_waited_for_goes_with_a_later_fence_of_its_ring() {
-        let mut fences = Fences::default();
-        for number in [1, 2] {
-            fences.wait(RING, Point(number), number as u32);
-        }
-        assert_eq!(reached(&mut fences, Done::Alone(2)), [1, 2]);
-    }
-
-    #[test]
     fn what_needs_no_renderer_waits_for_the_last_of_its_timeline_and_no_other() {
         let mut fences = Fences::default();
         assert_eq!(fences.last_on(Timeline::Device), None);
